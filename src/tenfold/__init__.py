@@ -1,0 +1,1 @@
+"""Tenfold: one Python service, from one process to millions of users."""

@@ -1,0 +1,318 @@
+"""The portable column types: the same values on SQLite and PostgreSQL, checked when a value is bound.
+
+A value that one backend would take and the other refuse (a NUL in text, a naive datetime, a number beyond 64 bits, NaN)
+is refused on both, from the first day. On SQLite the tables are STRICT, so only INTEGER, REAL, TEXT and BLOB appear.
+"""
+
+from __future__ import annotations
+
+import decimal
+import enum
+import math
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from tenfold.core.errors import ContractError, InvalidRequest
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_MAX_TEXT = 10_000_000
+_MAX_BYTES = 50_000_000
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+
+
+class InvalidValue(InvalidRequest):
+    """A value does not fit the column it was given for; nothing was written."""
+
+    code = "TF-VALUE"
+    title = "A value does not fit its column"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, status=422)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+class Portable(TypeDecorator[Any]):
+    """Base of the portable types. `check_sql(column)` is the CHECK that keeps the rule inside the database."""
+
+    impl = sa.Text
+    cache_ok = True
+    sqlite_type: type[TypeEngine[Any]] = sa.Text
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """SQLite's storage class; elsewhere `impl`."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(self.sqlite_type())
+        return dialect.type_descriptor(self.impl_instance)
+
+    def check_sql(self, column: str) -> str | None:
+        """A portable SQL condition on `column`, or None."""
+        return None
+
+    def refuse(self, value: object, allowed: str) -> InvalidValue:
+        """The error for a value that does not fit."""
+        return InvalidValue(f"Found {_shown(value)}; allowed: {allowed}.")
+
+
+class Text(Portable):
+    """Text of at most `length` characters, without NUL and without lone surrogates."""
+
+    def __init__(self, length: int) -> None:
+        if not isinstance(length, int) or not 1 <= length <= _MAX_TEXT:
+            raise ContractError(f"Text({length!r}) needs a length from 1 to {_MAX_TEXT:,}.", code="TF-TABLE-1")
+        super().__init__(length)
+        self.length = length
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise self.refuse(value, "text")
+        if len(value) > self.length:
+            raise InvalidValue(f"The text has {len(value):,} characters; allowed: at most {self.length:,}.")
+        if not value.isascii():
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError:
+                raise self.refuse(value, "valid Unicode text") from None
+        if "\x00" in value:
+            raise self.refuse(value, "text without NUL characters")
+        return value
+
+    def check_sql(self, column: str) -> str | None:
+        return f"length({column}) <= {self.length}"
+
+
+class Int64(Portable):
+    """A whole number of 64 bits, signed."""
+
+    impl = sa.BigInteger
+    sqlite_type = sa.Integer
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.refuse(value, "a whole number")
+        if not _INT64_MIN <= value <= _INT64_MAX:
+            raise self.refuse(value, "a whole number of 64 bits")
+        return value
+
+
+class Float(Portable):
+    """A finite floating point number of 64 bits. NaN and infinities are refused: SQLite would store NULL for NaN."""
+
+    impl = sa.Double
+    sqlite_type = sa.REAL
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise self.refuse(value, "a finite number")
+        return float(value)
+
+
+class Bool(Portable):
+    """True or False; 0 and 1 on SQLite."""
+
+    impl = sa.Boolean
+    sqlite_type = sa.Integer
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        if value is None or isinstance(value, bool):
+            return value if value is None or dialect.name != "sqlite" else int(value)
+        raise self.refuse(value, "True or False")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        return None if value is None else bool(value)
+
+
+class UtcDateTime(Portable):
+    """A point in time with microseconds. Takes aware datetimes of any zone, gives UTC. Microseconds since 1970 on SQLite."""
+
+    impl = sa.DateTime
+    sqlite_type = sa.Integer
+
+    def __init__(self) -> None:
+        super().__init__(timezone=True)
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(sa.Integer())
+        return dialect.type_descriptor(sa.DateTime(timezone=True))
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if not isinstance(value, datetime) or value.tzinfo is None:
+            raise self.refuse(value, "a datetime with a time zone, such as datetime.now(UTC)")
+        if dialect.name == "sqlite":
+            return (value - _EPOCH) // _MICROSECOND
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        return _EPOCH + timedelta(microseconds=value) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+class Decimal(Portable):
+    """An exact decimal of at most 18 digits, `scale` of them after the point. A scaled integer on SQLite, so it sorts and sums."""
+
+    impl = sa.Numeric
+    sqlite_type = sa.Integer
+
+    def __init__(self, precision: int, scale: int) -> None:
+        if not (1 <= precision <= 18 and 0 <= scale <= precision):
+            raise ContractError(
+                f"Decimal({precision}, {scale}) needs 1 to 18 digits, of which 0 to all stand after the point.",
+                code="TF-TABLE-1",
+            )
+        super().__init__(precision, scale)
+        self.precision, self.scale = precision, scale
+        self._unit = decimal.Decimal(1).scaleb(-scale)
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | decimal.Decimal):
+            raise self.refuse(value, "a decimal.Decimal or a whole number")
+        exact = decimal.Decimal(value)
+        if not exact.is_finite() or exact != exact.quantize(self._unit) or abs(exact.scaleb(self.scale)) >= 10**self.precision:
+            raise self.refuse(value, f"at most {self.precision} digits, {self.scale} of them after the point")
+        return int(exact.scaleb(self.scale)) if dialect.name == "sqlite" else exact
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        return decimal.Decimal(value).scaleb(-self.scale) if dialect.name == "sqlite" else value
+
+    def check_sql(self, column: str) -> str | None:
+        return None
+
+
+class Uuid(Portable):
+    """A uuid.UUID; 16 bytes on SQLite, so that it sorts as on PostgreSQL."""
+
+    impl = sa.Uuid
+    sqlite_type = sa.LargeBinary
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if not isinstance(value, uuid.UUID):
+            raise self.refuse(value, "a uuid.UUID")
+        return value.bytes if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        return uuid.UUID(bytes=value) if isinstance(value, bytes) else value
+
+
+class Bytes(Portable):
+    """At most `length` bytes."""
+
+    impl = sa.LargeBinary
+    sqlite_type = sa.LargeBinary
+
+    def __init__(self, length: int) -> None:
+        if not isinstance(length, int) or not 1 <= length <= _MAX_BYTES:
+            raise ContractError(f"Bytes({length!r}) needs a length from 1 to {_MAX_BYTES:,}.", code="TF-TABLE-1")
+        super().__init__(length)
+        self.length = length
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if not isinstance(value, bytes):
+            raise self.refuse(value, "bytes")
+        if len(value) > self.length:
+            raise InvalidValue(f"The value has {len(value):,} bytes; allowed: at most {self.length:,}.")
+        return value
+
+    def check_sql(self, column: str) -> str | None:
+        return f"length({column}) <= {self.length}"
+
+
+class Json(Portable):
+    """A JSON value (None, bool, int, float, str, list, dict with text keys) of at most `limit` bytes when encoded."""
+
+    def __init__(self, limit: int = 1_000_000) -> None:
+        if not 1 <= limit <= _MAX_TEXT:
+            raise ContractError(f"Json(limit={limit!r}) needs a limit from 1 to {_MAX_TEXT:,} bytes.", code="TF-TABLE-1")
+        super().__init__()
+        self.limit = limit
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(sa.Text())
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        try:
+            encoded = msgspec.json.encode(value, order="deterministic").decode()
+        except (TypeError, msgspec.MsgspecError, UnicodeEncodeError) as error:
+            raise InvalidValue(f"The value cannot be stored as JSON: {error}.") from None
+        if len(encoded) > self.limit:
+            raise InvalidValue(f"The JSON value has {len(encoded):,} bytes; allowed: at most {self.limit:,}.")
+        if "\\u0000" in encoded:
+            raise self.refuse(value, "JSON without NUL characters")
+        return encoded
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        return None if value is None else msgspec.json.decode(value)
+
+
+class Choice(Portable):
+    """One of a fixed set of words, or the members of a text-valued `enum.Enum` class. Adding a word is a migration."""
+
+    def __init__(self, *choices: Any) -> None:
+        self.enum_class: type[enum.Enum] | None = None
+        if len(choices) == 1 and isinstance(choices[0], type) and issubclass(choices[0], enum.Enum):
+            self.enum_class = choices[0]
+            choices = tuple(member.value for member in self.enum_class)
+        if not choices or not all(isinstance(word, str) and 0 < len(word) <= 100 for word in choices):
+            raise ContractError("Choice(...) needs words of 1 to 100 characters.", code="TF-TABLE-1")
+        super().__init__()
+        self.choices = tuple(choices)
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        word = value.value if self.enum_class is not None and isinstance(value, self.enum_class) else value
+        if word not in self.choices:
+            raise self.refuse(value, f"one of {', '.join(self.choices)}")
+        return word
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        return value if value is None or self.enum_class is None else self.enum_class(value)
+
+    def check_sql(self, column: str) -> str | None:
+        words: Iterable[str] = ("'" + word.replace("'", "''") + "'" for word in self.choices)
+        return f"{column} IN ({', '.join(words)})"
+
+
+class Bucket(Portable):
+    """The hash slot of a row's key, 0 to 4095; the column `tf_bucket` of a sharded table."""
+
+    impl = sa.SmallInteger
+    sqlite_type = sa.Integer
+
+    def check_sql(self, column: str) -> str | None:
+        return f"{column} BETWEEN 0 AND 4095"
+
+
+PORTABLE: tuple[type[Portable], ...] = (
+    Text, Int64, Float, Bool, UtcDateTime, Decimal, Uuid, Bytes, Json, Choice,
+)  # fmt: skip
