@@ -1,0 +1,66 @@
+"""What serve needs of the Tenfold object, and nothing more.
+
+serve stands below `service.py`, so it cannot import it: the Tenfold object satisfies this protocol instead, and the tests of
+serve run against a small fake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from tenfold.core.clock import Clock
+    from tenfold.core.randomness import Randomness
+    from tenfold.topology.map import Map
+
+
+class Runtime(Protocol):
+    """The blocks of one service in one process.
+
+    The order of calls is: `adopt` (only when a map exists), `on_fatal`, `open`, any number of `adopt`/`ready`, `close`.
+    All calls are made on the event loop's thread.
+    """
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the process."""
+        ...
+
+    @property
+    def randomness(self) -> Randomness:
+        """The randomness of the process."""
+        ...
+
+    @property
+    def map(self) -> Map | None:
+        """The map in force; None when the service runs without a keeper on its defaults."""
+        ...
+
+    async def open(self) -> None:
+        """Opens the blocks. Raises a `TenfoldError` when that is impossible; nothing stays open then."""
+        ...
+
+    async def close(self) -> None:
+        """Finishes what was accepted, then closes the blocks. Calling it twice, or without `open`, does nothing."""
+        ...
+
+    def adopt(self, new: Map) -> None:
+        """Takes over a map. May come before `open`; a map with the epoch already in force changes nothing.
+
+        When it returns, every new piece of work goes by the new map: the return is the acknowledgement of design 5.2.
+        """
+        ...
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether requests can be served, and a sentence why not (empty when ready). Cheap: no I/O."""
+        ...
+
+    def on_fatal(self, callback: Callable[[BaseException], None]) -> None:
+        """Registers what to call when the process must not go on (a COMMIT whose outcome is unknown)."""
+        ...
