@@ -46,7 +46,7 @@ def _shown(value: object) -> str:
 class Portable(TypeDecorator[Any]):
     """Base of the portable types. `check_sql(column)` is the CHECK that keeps the rule inside the database."""
 
-    impl = sa.Text
+    impl: Any = sa.Text
     cache_ok = True
     sqlite_type: type[TypeEngine[Any]] = sa.Text
 
@@ -140,7 +140,7 @@ class Bool(Portable):
 
 
 class UtcDateTime(Portable):
-    """A point in time with microseconds. Takes aware datetimes of any zone, gives UTC. Microseconds since 1970 on SQLite."""
+    """A point in time with microseconds; takes aware datetimes of any zone, gives UTC. An integer on SQLite."""
 
     impl = sa.DateTime
     sqlite_type = sa.Integer
@@ -169,7 +169,7 @@ class UtcDateTime(Portable):
 
 
 class Decimal(Portable):
-    """An exact decimal of at most 18 digits, `scale` of them after the point. A scaled integer on SQLite, so it sorts and sums."""
+    """An exact decimal of at most 18 digits, `scale` of them after the point; on SQLite a scaled integer, which sorts."""
 
     impl = sa.Numeric
     sqlite_type = sa.Integer
@@ -182,7 +182,6 @@ class Decimal(Portable):
             )
         super().__init__(precision, scale)
         self.precision, self.scale = precision, scale
-        self._unit = decimal.Decimal(1).scaleb(-scale)
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is None:
@@ -190,17 +189,15 @@ class Decimal(Portable):
         if isinstance(value, bool) or not isinstance(value, int | decimal.Decimal):
             raise self.refuse(value, "a decimal.Decimal or a whole number")
         exact = decimal.Decimal(value)
-        if not exact.is_finite() or exact != exact.quantize(self._unit) or abs(exact.scaleb(self.scale)) >= 10**self.precision:
+        scaled = exact.scaleb(self.scale) if exact.is_finite() else exact
+        if not exact.is_finite() or scaled != scaled.to_integral_value() or abs(scaled) >= 10**self.precision:
             raise self.refuse(value, f"at most {self.precision} digits, {self.scale} of them after the point")
-        return int(exact.scaleb(self.scale)) if dialect.name == "sqlite" else exact
+        return int(scaled) if dialect.name == "sqlite" else exact
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         if value is None:
             return None
         return decimal.Decimal(value).scaleb(-self.scale) if dialect.name == "sqlite" else value
-
-    def check_sql(self, column: str) -> str | None:
-        return None
 
 
 class Uuid(Portable):
@@ -250,7 +247,9 @@ class Json(Portable):
 
     def __init__(self, limit: int = 1_000_000) -> None:
         if not 1 <= limit <= _MAX_TEXT:
-            raise ContractError(f"Json(limit={limit!r}) needs a limit from 1 to {_MAX_TEXT:,} bytes.", code="TF-TABLE-1")
+            raise ContractError(
+                f"Json(limit={limit!r}) needs a limit from 1 to {_MAX_TEXT:,} bytes.", code="TF-TABLE-1"
+            )
         super().__init__()
         self.limit = limit
 

@@ -1,0 +1,69 @@
+"""SQLite's errors in our vocabulary: each says what happened, what is safe, and what to do next."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+
+from tenfold.core.errors import Conflict, StorageDamaged, StorageFull, TenfoldError, Unavailable
+
+
+class StaleMap(TenfoldError):
+    """The fence refused a writer with an old map (TF001): adopt the new map and go where it says."""
+
+    code = "TF001"
+    title = "The map of this process is old"
+
+
+class StorageReadOnly(Unavailable):
+    """The file, its folder or its disk cannot be written to."""
+
+    code = "TF-READ-ONLY"
+    title = "The storage is read-only"
+
+
+_UNIQUE = re.compile(r"^UNIQUE constraint failed: (.+)$")
+_FULL = "Free some space; nothing that was acknowledged is lost, and writing goes on by itself once there is room."
+_DAMAGED = "Stop the service, keep the damaged file, and restore a copy (the newest `*.before-*.db` beside it, or your backup)."
+_READ_ONLY = "Check who owns the file and its folder, and whether the disk is mounted read-only."
+
+
+def _integrity(error: sqlite3.IntegrityError) -> TenfoldError:
+    text = str(error)
+    if text.startswith("TF001"):
+        return StaleMap(f"The database refused this write: {text}.")
+    unique = _UNIQUE.match(text)
+    if unique:
+        return Conflict(f"A row with the same {unique[1]} exists already.")
+    return Conflict(f"The write breaks a constraint of the table: {text}.")
+
+
+def translated(error: sqlite3.Error, path: str) -> TenfoldError:
+    """The error in our vocabulary. `path` is the database file, for the sentence."""
+    if isinstance(error, sqlite3.IntegrityError):
+        return _integrity(error)
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith("SQLITE_FULL") or name == "SQLITE_IOERR_SHMSIZE":
+        return StorageFull(f"There is no room left for {path}.", hint=_FULL, retry_after_s=5)
+    if name in {"SQLITE_CORRUPT", "SQLITE_NOTADB"} or name.startswith("SQLITE_CORRUPT_"):
+        return StorageDamaged(f"{path} is damaged or is not a SQLite database ({name}).", hint=_DAMAGED)
+    if name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
+        return StorageReadOnly(f"{path} cannot be written to ({name}).", hint=_READ_ONLY, retry_after_s=5)
+    if name.startswith("SQLITE_CANTOPEN"):
+        return StorageReadOnly(f"{path} cannot be opened ({name}).", hint=_READ_ONLY, retry_after_s=5)
+    if name.startswith("SQLITE_IOERR"):
+        return StorageDamaged(
+            f"The disk under {path} fails ({name}).", hint="Look at the kernel's log (dmesg) and at free space."
+        )
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return Unavailable(
+            f"Another program holds {path} ({name}).",
+            hint="Close other programs that write to this file; Tenfold's own processes take turns by themselves.",
+        )
+    if name == "SQLITE_INTERRUPT":
+        return TenfoldError(
+            "A statement ran longer than a read on the event loop may.",
+            hint="Give it an index, or read it through `fanout()`, which runs beside the loop.",
+            code="TF-READ-3",
+        )
+    return TenfoldError(f"The database refused the statement: {error}.", code="TF-SQL")
