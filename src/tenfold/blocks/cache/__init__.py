@@ -1,0 +1,180 @@
+"""The cache block: read-through, single flight, invalidated with the transaction.
+
+On step 1 there is one level, in this process. What a service relies on (docs/blocks/cache.md): after a write's caller
+has its result, no read in this process returns what the write replaced; a hundred concurrent misses are one load; the
+bounds on entries and bytes hold at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from tenfold.blocks.cache.flights import Flights
+from tenfold.blocks.cache.keys import KeyRefused
+from tenfold.blocks.cache.memory import Memory
+from tenfold.blocks.cache.policy import JITTER, size_of
+from tenfold.blocks.cache.reader import MISSING, Cached, Missing, Options, P, Reader, Surroundings
+from tenfold.core.clock import Clock
+from tenfold.core.errors import ContractError
+from tenfold.core.randomness import Randomness
+from tenfold.core.units import parse_duration
+
+__all__ = ["MISSING", "Cache", "CacheStats", "Cached", "Commits", "KeyRefused", "Missing", "ReaderStats"]
+
+NONE_TTL_S = 30.0
+TIMEOUT_S = 10.0
+
+T = TypeVar("T")
+
+
+class Commits(Protocol):
+    """What the cache needs of a transaction."""
+
+    def on_commit(self, callback: Callable[[], None], /) -> Any:
+        """Calls `callback` after COMMIT succeeded and before the transaction's caller gets its result."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderStats:
+    """Counts of one cached function since the process started. A `peek` that finds nothing counts nowhere."""
+
+    hits: int
+    misses: int
+    loads: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """Counts since the process started, and what the cache holds now; `by_key` has a row for each key template."""
+
+    hits: int
+    misses: int
+    loads: int
+    failures: int
+    evictions: int
+    refusals: int
+    entries: int
+    bytes: int
+    entries_limit: int
+    bytes_limit: int
+    loading: int
+    by_key: dict[str, ReaderStats]
+
+
+class Cache:
+    """The cache of one process. Belongs to one event loop; values are shared with all readers, not copied.
+
+    `entries` and `bytes_limit` bound it together, over all cached functions. `in_transaction` says whether the code
+    that runs now is the body of a transaction.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        randomness: Randomness,
+        entries: int = 100_000,
+        bytes_limit: int = 64_000_000,
+        *,
+        in_transaction: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._readers: dict[str, Reader] = {}
+        self._memory = Memory(entries, bytes_limit)
+        self._around = Surroundings(clock, randomness, self._memory, Flights(), in_transaction)
+
+    def read(
+        self,
+        key: str,
+        *,
+        ttl: str | float,
+        none_ttl: str | float | None = None,
+        timeout: str | float = TIMEOUT_S,
+        jitter: float = JITTER,
+        size: Callable[[Any], int] = size_of,
+    ) -> Callable[[Callable[P, Awaitable[T]]], Cached[P, T]]:
+        """Makes an `async def` loader a cached function; `key` is a template of its arguments, such as `link:{code}`.
+
+        `ttl` and `none_ttl` (for None results; default `ttl`, at most 30 s; 0 caches no None) are "1h" or seconds, and
+        are shortened by up to the share `jitter` per entry. `timeout` bounds one load. `size` gives the bytes of a
+        value where the estimate (`policy.size_of`) is too coarse. Every argument must be in the key, and is str, int,
+        bytes, bool, UUID or None. The loader runs once for all who wait, in a task of its own with a copy of the first
+        caller's context.
+        """
+        ttl_s = parse_duration(ttl)
+        none_ttl_s = min(ttl_s, NONE_TTL_S) if none_ttl is None else parse_duration(none_ttl)
+        options = Options(ttl_s, none_ttl_s, parse_duration(timeout), jitter, size)
+
+        def wrap(loader: Callable[P, Awaitable[T]]) -> Cached[P, T]:
+            reader = Reader(key, loader, options, self._around)
+            if (other := self._readers.get(key)) is not None:
+                raise ContractError(
+                    f"The key template {key!r} is used by {other.name} and by {reader.name}.",
+                    hint="Give each cached function a template of its own.",
+                    code="TF-CACHE-TEMPLATE",
+                )
+            self._readers[key] = reader
+            return reader.function  # type: ignore[no-any-return]
+
+        return wrap
+
+    def invalidate(self, tx: Commits, function: Cached[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Drops one key with the transaction: after its COMMIT, before its caller has the result; not if it fails."""
+        reader = self._reader(function)
+        tx.on_commit(partial(reader.drop, reader.key(*args, **kwargs)))
+
+    def drop(self, function: Cached[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Drops one key now. A load that is under way is not stored, and later readers do not join it."""
+        reader = self._reader(function)
+        reader.drop(reader.key(*args, **kwargs))
+
+    async def refresh(self, function: Cached[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Loads one key anew and returns its value; readers get the old one until then, also when the load fails."""
+        reader = self._reader(function)
+        return await reader.refresh(  # type: ignore[no-any-return]
+            reader.key(*args, **kwargs), reader.loading(*args, **kwargs)
+        )
+
+    def clear(self) -> None:
+        """Drops everything, loads under way included."""
+        self._around.flights.detach_all()
+        self._memory.clear()
+
+    def adopt(self, entries: int, bytes_limit: int) -> None:
+        """Sets new bounds while running; what no longer fits goes at once."""
+        self._memory.resize(entries, bytes_limit, self._around.clock.monotonic())
+
+    def stats(self) -> CacheStats:
+        """A snapshot for /metrics and `status`."""
+        by_key = {
+            template: ReaderStats(reader.hits(), reader.misses, reader.loads, reader.failures)
+            for template, reader in self._readers.items()
+        }
+        memory = self._memory
+        return CacheStats(
+            hits=sum(row.hits for row in by_key.values()),
+            misses=sum(row.misses for row in by_key.values()),
+            loads=sum(row.loads for row in by_key.values()),
+            failures=sum(row.failures for row in by_key.values()),
+            evictions=memory.evictions,
+            refusals=memory.refusals,
+            entries=memory.entries,
+            bytes=memory.bytes,
+            entries_limit=memory.entries_limit,
+            bytes_limit=memory.bytes_limit,
+            loading=len(self._around.flights),
+            by_key=by_key,
+        )
+
+    def _reader(self, function: Any) -> Reader:
+        reader = getattr(function, "reader", None)
+        if isinstance(reader, Reader) and self._readers.get(reader.template) is reader:
+            return reader
+        raise ContractError(
+            f"{getattr(function, '__qualname__', function)!r} is not a cached function of this cache.",
+            hint="Give the function that @cache.read decorates.",
+            code="TF-CACHE-TEMPLATE",
+        )
