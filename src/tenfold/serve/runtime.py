@@ -1,7 +1,7 @@
 """What serve needs of the Tenfold object, and nothing more.
 
-serve stands below `service.py`, so it cannot import it: the Tenfold object satisfies this protocol instead, and the tests of
-serve run against a small fake.
+serve stands below `service.py`, so it cannot import it: the Tenfold object satisfies this protocol instead, and the
+tests of serve run against a small fake.
 """
 
 from __future__ import annotations

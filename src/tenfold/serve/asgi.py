@@ -1,0 +1,240 @@
+"""The middleware: pure ASGI around any framework.
+
+    app = tf.asgi(app, hot={"/{code}": redirect})
+
+For each request it gives an id and a scope (token, idempotency key), keeps the body within its limit, answers hot
+routes and health by itself, turns errors into problem documents, counts, and writes a line of the access log. It speaks
+only ASGI, so the service runs under any ASGI server; the web process of Tenfold adds the drain and the control socket.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tenfold.blocks.database.scope import RequestScope, enter_scope, leave_scope
+from tenfold.blocks.database.token import EMPTY, decode
+from tenfold.core.errors import TenfoldError
+from tenfold.serve.access import AccessLog
+from tenfold.serve.exchange import (
+    CLIENT_LEFT,
+    BodyTooLargeError,
+    ClientLeftError,
+    Exchange,
+    Receive,
+    Scope,
+    Send,
+)
+from tenfold.serve.head import NOTHING, RequestIds, check_path, read_head
+from tenfold.serve.health import ALIVE, INTERNAL_PATHS, metrics_response, readiness
+from tenfold.serve.hot import Handler, HotRoutes, Request, Response
+from tenfold.serve.lifespan import lifespan
+from tenfold.serve.metrics import HttpMetrics
+from tenfold.serve.problem import problem_response
+from tenfold.serve.runtime import Runtime
+from tenfold.serve.settings import settings_of
+
+if TYPE_CHECKING:
+    from tenfold.topology.map import Map
+
+log = logging.getLogger("tenfold.serve")
+
+
+class ResponseAbortedError(Exception):
+    """Tells the server to cut a connection whose response cannot be completed. The reason is in the log already."""
+
+
+class TenfoldASGI:
+    """An ASGI application: Tenfold around the service's own one.
+
+    Guarantees to clients: an error is a problem document and never a stack trace; a response that had begun when its
+    handler failed is cut off visibly rather than ended as if it were whole; a header that could break out of its line
+    is never sent.
+    """
+
+    def __init__(self, app: Any, runtime: Runtime, hot: Mapping[str, Handler] | None = None) -> None:
+        """`app` is any ASGI 3 application, `hot` maps path templates to handlers (`tenfold.serve.hot`).
+
+        Raises `ContractError` for a template or handler that cannot work.
+        """
+        self._app = app
+        self._runtime = runtime
+        self._routes = HotRoutes(hot or {})
+        self._settings = settings_of(runtime.map)
+        self._ids = RequestIds(runtime.randomness)
+        self._monotonic = runtime.clock.monotonic
+        self.metrics = HttpMetrics()
+        self.access: AccessLog | None = None
+        """Set by the web process; under another server that server logs."""
+        self.leaving = ""
+        """Why this process takes no new clients (a drain); empty while it does."""
+        self.startup_error: BaseException | None = None
+
+    @property
+    def runtime(self) -> Runtime:
+        """The blocks behind this application."""
+        return self._runtime
+
+    async def open(self) -> None:
+        """Opens the blocks; the ASGI lifespan calls it."""
+        await self._runtime.open()
+        self._settings = settings_of(self._runtime.map)
+
+    async def close(self) -> None:
+        """Closes the blocks; the ASGI lifespan calls it."""
+        await self._runtime.close()
+
+    def adopt(self, new: Map) -> None:
+        """Goes by a new map from the next request on."""
+        self._runtime.adopt(new)
+        self._settings = settings_of(new)
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether new clients should come here, and why not."""
+        return (False, self.leaving) if self.leaving else self._runtime.ready()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await lifespan(self, self._app, scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
+            return
+        began = self._monotonic()
+        metrics = self.metrics
+        metrics.in_flight += 1
+        exchange = self._exchange(scope, receive, send)
+        entered = enter_scope(exchange.request)
+        try:
+            await self._answer(exchange)
+        except (ClientLeftError, BodyTooLargeError):
+            pass  # nobody is there to be answered; or the answer was given where the limit was met
+        finally:
+            leave_scope(entered)
+            metrics.in_flight -= 1
+            self._account(exchange, began)
+
+    def _exchange(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
+        head = read_head(scope["headers"])
+        request = RequestScope(
+            request_id=head.request_id or self._ids.next(),
+            token=decode(head.token) if head.token else EMPTY,
+        )
+        return Exchange(scope, receive, send, head=head, request=request, limit=self._settings.body_limit)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        """Answers; only errors that need no answer come out."""
+        scope = exchange.scope
+        try:
+            if exchange.head is not NOTHING:
+                await self._prepare(exchange)
+            if not scope["path"].isascii():
+                check_path(scope)
+            if (scope["method"] == "GET" or scope["method"] == "HEAD") and await self._answer_here(exchange):
+                return
+            await self._app(scope, exchange.receive, exchange.send)
+            await exchange.release()
+            if not exchange.started and not exchange.client_left:
+                raise RuntimeError("The application returned without a response.")
+        except ClientLeftError:
+            raise
+        except BodyTooLargeError as error:
+            if exchange.started and not exchange.complete:
+                raise ResponseAbortedError(exchange.request.request_id) from error
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the client gets a problem document
+            await self._fail(exchange, error)
+
+    async def _answer_here(self, exchange: Exchange) -> bool:
+        """Answers a GET or HEAD without the framework, if its path is internal or hot."""
+        scope = exchange.scope
+        path = scope["path"]
+        if path in INTERNAL_PATHS:
+            exchange.route = "internal"
+            await self._internal(exchange, path)
+            return True
+        found = self._routes.find(path)
+        if found is None:
+            return False
+        route, parameters = found
+        exchange.route = route.template
+        response = route.handler(Request(scope, exchange.request.request_id), **parameters)
+        if response is not None and response.__class__ is not Response:
+            response = await response  # type: ignore[misc]
+        if response is None:
+            return False
+        await exchange.respond(response)
+        return True
+
+    async def _prepare(self, exchange: Exchange) -> None:
+        head = exchange.head
+        if head.malformed:
+            raise head.malformed
+        if head.length > exchange.limit:
+            await exchange.refuse(BodyTooLargeError(exchange.limit))
+            raise BodyTooLargeError(exchange.limit)
+        key = head.key()
+        if key is not None:
+            await exchange.identify(key)
+
+    async def _internal(self, exchange: Exchange, path: str) -> None:
+        if path == "/healthz":
+            await exchange.respond(ALIVE)
+        elif path == "/readyz":
+            await exchange.respond(readiness(*self.ready()))
+        else:
+            self.metrics.log_lines_dropped = self.access.dropped if self.access else 0
+            await exchange.respond(metrics_response(self.metrics, exchange.scope, self._settings.metrics))
+
+    async def _fail(self, exchange: Exchange, error: Exception) -> None:
+        """Decides what an exception means for the client by how far its response has come."""
+        if exchange.refused or exchange.client_left:
+            return
+        _report(error, exchange)
+        if exchange.complete:
+            return  # a background task of the framework failed after the answer
+        if exchange.started:
+            raise ResponseAbortedError(exchange.request.request_id)
+        own_answer = exchange.held_body()
+        if own_answer is not None and not _to_replace(error, own_answer):
+            await exchange.release()
+            return
+        await exchange.respond(problem_response(error, exchange.request.request_id))
+
+    def _account(self, exchange: Exchange, began: float) -> None:
+        ended = self._monotonic()
+        scope = exchange.scope
+        method = scope["method"]
+        status = exchange.status or (CLIENT_LEFT if exchange.client_left else 500)
+        self.metrics.observe(exchange.route, method, status, ended - began)
+        access = self.access
+        if access is not None and self._settings.access_log:
+            request_id = exchange.request.request_id
+            access.add((ended, request_id, method, scope["path"], status, ended - began, exchange.bytes_sent))
+
+
+def _to_replace(error: Exception, own_answer: bytes) -> bool:
+    """Whether our problem document says more than the 500 that the framework made of the exception, or that one says
+    too much. An error page that the service's author wrote stays, unless the error has a status of its own."""
+    if isinstance(error, TenfoldError) and error.status != 500:
+        return True
+    return own_answer in (b"", b"Internal Server Error") or b"Traceback" in own_answer
+
+
+def _report(error: Exception, exchange: Exchange) -> None:
+    """Client mistakes are in the access log; what the service did wrong goes to the error log with its trace."""
+    if isinstance(error, TenfoldError) and error.public:
+        if error.status >= 500:
+            log.warning("%s", error, extra={"request": exchange.request.request_id})
+        return
+    scope = exchange.scope
+    log.error(
+        "%s %s failed: %s",
+        scope["method"],
+        scope["path"],
+        error,
+        exc_info=error,
+        extra={"request": exchange.request.request_id},
+    )

@@ -1,0 +1,54 @@
+"""The error log of a process: one JSON object a line on standard error, so that traces stay with their request."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+
+import msgspec
+
+from tenfold.core.errors import TenfoldError
+from tenfold.serve.asgi import ResponseAbortedError
+
+
+class JsonLines(logging.Formatter):
+    """A record as one line: time, level, logger, message, and the request's id and the trace where there are."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its newline."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        request = getattr(record, "request", "")
+        if request:
+            line["request"] = request
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode("utf-8", "replace")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """An aborted response was reported with its reason already; the server's trace of it would say nothing more."""
+    return not (record.exc_info and isinstance(record.exc_info[1], ResponseAbortedError))
+
+
+def log_to_stderr() -> None:
+    """Sends the logs of the process, its libraries' and the service's own, to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    handler.addFilter(_is_news)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+
+
+def error_line(error: BaseException) -> str:
+    """The last line of a process that cannot go on, for `tenfold up` to show."""
+    if isinstance(error, TenfoldError):
+        facts = {"code": error.code, "message": error.message, "hint": error.hint}
+    else:
+        facts = {"code": "TF-INTERNAL", "message": f"{type(error).__name__}: {error}", "hint": "See the lines above."}
+    return msgspec.json.encode({"error": facts}).decode("utf-8", "replace")

@@ -1,0 +1,252 @@
+"""One request and its response, between the server and the framework.
+
+The framework gets `receive` and `send` of the exchange. They keep the body within its limit, look at the headers of the
+response, and remember how far the response has come, because what can be done about an error depends on that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from tenfold.blocks.database.scope import RequestScope
+from tenfold.core.errors import InvalidRequest, TenfoldError
+from tenfold.serve.head import KEYED_METHODS, TOKEN_COOKIE, Head, fingerprint_of
+from tenfold.serve.hot import Response
+from tenfold.serve.problem import problem_response
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+LINGER_S = 5.0
+"""How long a refused body is still read. Closing at once would reset the connection and take the answer with it."""
+
+LINGER_BYTES = 64 << 20
+
+MAX_HELD_BYTES = 1 << 20
+"""A framework's 500 answer is held up to this size, until it is known whether an exception follows it."""
+
+CLIENT_LEFT = 499
+"""What the log says of requests whose client went away before the answer."""
+
+_BAD_NAME = re.compile(rb'[\x00-\x20\x7f()<>@,;:\[\]={}\\"/?]')
+_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class BodyTooLargeError(InvalidRequest):
+    """The request's body exceeds the limit."""
+
+    code = "TF-BODY"
+    title = "The request's body is too large"
+    status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is larger than the {limit} bytes that are accepted.", hint="Send less.")
+
+
+class HeaderRefusedError(TenfoldError):
+    """A handler made a response that must not be sent: a header could break out of its line, or the status is none."""
+
+    code = "TF-HEADER"
+    title = "The service made a response that cannot be sent"
+
+
+class ClientLeftError(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+class Exchange:
+    """State of one request being answered by the framework."""
+
+    __slots__ = (
+        "_held",
+        "_receive",
+        "_received",
+        "_replay",
+        "_send",
+        "bytes_sent",
+        "client_left",
+        "complete",
+        "head",
+        "limit",
+        "refused",
+        "request",
+        "route",
+        "scope",
+        "seen",
+        "started",
+        "status",
+    )
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, *, head: Head, request: RequestScope, limit: int
+    ) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self.head = head
+        self.request = request
+        self.seen = request.token
+        """The token as the client sent it."""
+        self.limit = limit
+        self.route = "app"
+        """The route class in the metrics: a hot route's template, `internal`, or `app`."""
+        self.status = 0
+        self.bytes_sent = 0
+        self.started = False
+        self.complete = False
+        self.client_left = False
+        self.refused = False
+        """The 413 was sent; whatever the framework still says is dropped."""
+        self._received = 0
+        self._replay: bytes | None = None
+        self._held: list[Message] | None = None
+
+    # What the framework calls
+
+    async def receive(self) -> Message:
+        """The next part of the body. Raises `BodyTooLargeError`, after answering 413, beyond the limit."""
+        if self._replay is not None:
+            body, self._replay = self._replay, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.client_left = not self.complete
+        elif body := message.get("body", b""):
+            self._received += len(body)
+            if self._received > self.limit:
+                error = BodyTooLargeError(self.limit)
+                if not self.started:
+                    await self.refuse(error)
+                raise error
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Passes the response on: a 500 only once it is known whether an exception follows, the rest at once."""
+        if self.refused:
+            return
+        if message["type"] == "http.response.start":
+            self._check(message["status"], message.get("headers", ()))
+            if message["status"] == 500:
+                self._held = [message]
+                return
+            await self._start(message)
+        elif self._held is not None and message["type"] == "http.response.body":
+            await self._hold(message)
+        else:
+            await self._pass(message)
+
+    # What the middleware calls
+
+    async def respond(self, response: Response) -> None:
+        """Sends a complete response, unless it could break out of its headers (`HeaderRefusedError`)."""
+        if not response.sendable:
+            self._check(response.status, response.headers)
+            response.sendable = True
+        self._held = None
+        await self._start({"type": "http.response.start", "status": response.status, "headers": response.headers})
+        await self._pass({"type": "http.response.body", "body": response.body})
+
+    async def refuse(self, error: BodyTooLargeError) -> None:
+        """Answers while the client still sends, then reads on for a moment, so that it gets to see the answer."""
+        self.refused = True
+        response = problem_response(error, self.request.request_id, close=True)
+        await self._start({"type": "http.response.start", "status": response.status, "headers": response.headers})
+        await self._pass({"type": "http.response.body", "body": response.body, "more_body": True})
+        if not self.head.expects_continue:
+            await self._linger()
+        await self._pass({"type": "http.response.body", "body": b""})
+
+    async def read_whole(self) -> bytes:
+        """The whole body, which the framework gets to read again. Raises `ClientLeftError`, `BodyTooLargeError`."""
+        parts = []
+        more = True
+        while more:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeftError
+            parts.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        self._replay = b"".join(parts)
+        return self._replay
+
+    async def identify(self, key: str) -> None:
+        """Makes this a keyed request: its transactions are found again when the client sends it once more."""
+        if self.scope["method"] in KEYED_METHODS:
+            body = await self.read_whole()
+            self.request.idempotency_key = key
+            self.request.fingerprint = fingerprint_of(self.scope, body)
+
+    def held_body(self) -> bytes | None:
+        """The body of a 500 that the framework made and nobody has seen yet; None when there is none."""
+        if self._held is None:
+            return None
+        return b"".join(message.get("body", b"") for message in self._held[1:])
+
+    async def release(self) -> None:
+        """Sends the held 500: it was meant."""
+        held, self._held = self._held, None
+        if held:
+            await self._start(held[0])
+            for message in held[1:]:
+                await self._pass(message)
+
+    # Inside
+
+    async def _start(self, message: Message) -> None:
+        self.status = message["status"]
+        if self.request.token is not self.seen and self.request.token != self.seen:
+            message["headers"] = self._with_token(list(message.get("headers", ())))
+        self.started = True
+        await self._send(message)
+
+    async def _pass(self, message: Message) -> None:
+        if message["type"] == "http.response.body":
+            self.bytes_sent += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+        await self._send(message)
+
+    async def _hold(self, message: Message) -> None:
+        assert self._held is not None, "only called while a response is held"
+        self._held.append(message)
+        if sum(len(part.get("body", b"")) for part in self._held) > MAX_HELD_BYTES:
+            await self.release()
+
+    async def _linger(self) -> None:
+        read = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while read < LINGER_BYTES:
+                    message = await self._receive()
+                    if message["type"] != "http.request" or not message.get("more_body", False):
+                        return
+                    read += len(message.get("body", b""))
+
+    def _check(self, status: int, headers: Any) -> None:
+        if not 100 <= status <= 599:
+            raise HeaderRefusedError(f"The response has the status {status}, which is not one of HTTP's.")
+        for name, value in headers:
+            if _BAD_VALUE.search(value) or _BAD_NAME.search(name):
+                raise HeaderRefusedError(
+                    f"The response header {name!r} has characters that could break out of its line: {value[:80]!r}.",
+                    hint="Percent-encode what came from outside before it becomes a header.",
+                )
+
+    def _with_token(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Adds the token where no shared cache can keep it: on private and no-store responses only."""
+        control = b",".join(value for name, value in headers if name.lower() == b"cache-control").lower()
+        if not control and self.scope["method"] in KEYED_METHODS:
+            # Answers to writes are hardly ever stored; saying so makes it certain.
+            headers.append((b"cache-control", b"no-store"))
+        elif b"private" not in control and b"no-store" not in control:
+            return headers
+        token = self.request.token.encode().encode("ascii")
+        secure = b"; Secure" if self.scope.get("scheme") == "https" else b""
+        headers.append((b"tf-token", token))
+        headers.append((b"set-cookie", TOKEN_COOKIE + b"=" + token + b"; Path=/; HttpOnly; SameSite=Lax" + secure))
+        return headers

@@ -1,0 +1,202 @@
+"""Hot routes: paths that are answered without going through the framework.
+
+    app = tf.asgi(app, hot={"/{code}": redirect})
+
+A template is a path whose segments are either literal or one `{name}`. A handler is called with the request and the
+segments by name; it returns a `Response`, or None to let the framework answer. A plain `def` handler is called directly
+(no task, no thread), so it must not block. Only GET and HEAD are hot; other methods go to the framework.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, final
+from urllib.parse import quote
+
+import msgspec
+
+from tenfold.core.errors import ContractError
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_BODILESS = frozenset({204, 304})
+_UNESCAPED = ":/%#?=@[]!$&'()*+,;~"
+
+
+class Request:
+    """What a hot handler sees of a request. Cheap: nothing is parsed before it is asked for."""
+
+    __slots__ = ("_scope", "id")
+
+    def __init__(self, scope: Mapping[str, Any], request_id: str = "") -> None:
+        self._scope = scope
+        self.id = request_id
+
+    @property
+    def method(self) -> str:
+        """`GET` or `HEAD`."""
+        method: str = self._scope["method"]
+        return method
+
+    @property
+    def path(self) -> str:
+        """The decoded path, `/` first."""
+        path: str = self._scope["path"]
+        return path
+
+    @property
+    def query_string(self) -> bytes:
+        """What stands after `?`, undecoded."""
+        query: bytes = self._scope.get("query_string", b"")
+        return query
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """Address and port of the peer; None behind a unix socket."""
+        client = self._scope.get("client")
+        return (client[0], client[1]) if client else None
+
+    def header(self, name: str, default: str | None = None) -> str | None:
+        """The first header of that name (any case), or `default`."""
+        wanted = name.lower().encode("latin-1")
+        for key, value in self._scope["headers"]:
+            if key == wanted:
+                text: str = value.decode("latin-1")
+                return text
+        return default
+
+
+@final
+class Response:
+    """A complete response. It does not change, so a handler may keep one and return it again and again.
+
+    `headers` are pairs of bytes with lower-case names; `content-length` is added. Headers that could break out of their
+    line (CR, LF, NUL) are refused when the response is sent: the client gets a 500, the log a line.
+    """
+
+    __slots__ = ("body", "headers", "sendable", "status")
+
+    def __init__(self, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b"") -> None:
+        complete = list(headers)
+        if status not in _BODILESS:
+            complete.append((b"content-length", b"%d" % len(body)))
+        self.status = status
+        self.headers = complete
+        self.body = body
+        self.sendable = False
+        """Set by the middleware once it has checked the headers."""
+
+    @classmethod
+    def redirect(cls, url: str, status: int = 302, headers: Iterable[tuple[bytes, bytes]] = ()) -> Response:
+        """A redirect to `url`; characters that a header cannot carry are percent-encoded."""
+        location = quote(url, safe=_UNESCAPED).encode("ascii")
+        return cls(status, [(b"location", location), *headers])
+
+    @classmethod
+    def text(cls, text: str, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> Response:
+        """Plain text in UTF-8."""
+        return cls(status, [(b"content-type", b"text/plain; charset=utf-8"), *headers], text.encode())
+
+    @classmethod
+    def json(cls, value: Any, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> Response:
+        """Anything msgspec can encode: dicts, lists, dataclasses, Structs, datetimes, UUIDs."""
+        return cls(status, [(b"content-type", b"application/json"), *headers], msgspec.json.encode(value))
+
+
+Handler = Callable[..., Response | None] | Callable[..., Awaitable[Response | None]]
+
+
+class HotRoute:
+    """One compiled template with its handler."""
+
+    __slots__ = ("_literals", "_names", "handler", "literal_count", "template")
+
+    def __init__(self, template: str, handler: Handler) -> None:
+        literals, names = _parse(template)
+        _check_parameters(template, handler, [name for _, name in names])
+        self.template = template
+        self.handler = handler
+        self._literals = literals
+        self._names = names
+        self.literal_count = len(literals)
+
+    def match(self, segments: list[str]) -> dict[str, str] | None:
+        """The values of the placeholders, or None; an empty segment matches no placeholder."""
+        for position, literal in self._literals:
+            if segments[position] != literal:
+                return None
+        values = {}
+        for position, name in self._names:
+            value = segments[position]
+            if not value:
+                return None
+            values[name] = value
+        return values
+
+
+class HotRoutes:
+    """Finds the hot route of a path: literal paths first, then templates with the same number of segments, the most
+    literal ones first."""
+
+    def __init__(self, routes: Mapping[str, Handler]) -> None:
+        self._exact: dict[str, HotRoute] = {}
+        self._by_slashes: dict[int, list[HotRoute]] = {}
+        for template, handler in routes.items():
+            route = HotRoute(template, handler)
+            if _PLACEHOLDER.search(template):
+                self._by_slashes.setdefault(template.count("/"), []).append(route)
+            else:
+                self._exact[template] = route
+        for candidates in self._by_slashes.values():
+            candidates.sort(key=lambda route: -route.literal_count)
+
+    def find(self, path: str) -> tuple[HotRoute, dict[str, str]] | None:
+        """The route and its path parameters, or None."""
+        route = self._exact.get(path)
+        if route is not None:
+            return route, {}
+        candidates = self._by_slashes.get(path.count("/"))
+        if candidates is None:
+            return None
+        segments = path.split("/")
+        for route in candidates:
+            values = route.match(segments)
+            if values is not None:
+                return route, values
+        return None
+
+
+def _parse(template: str) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+    """Positions and texts of the literal segments; positions and names of the placeholders."""
+    if not template.startswith("/"):
+        raise ContractError(f'The hot route "{template}" does not start with "/".', hint='Write it as "/{code}".')
+    literals: list[tuple[int, str]] = []
+    names: list[tuple[int, str]] = []
+    for position, segment in enumerate(template.split("/")):
+        placeholder = _PLACEHOLDER.fullmatch(segment)
+        if placeholder:
+            names.append((position, placeholder[1]))
+        elif "{" in segment or "}" in segment:
+            raise ContractError(
+                f'The hot route "{template}" has "{segment}", which is neither a literal nor one placeholder.',
+                hint='A placeholder fills a whole segment, as in "/users/{id}"; leave other paths to the framework.',
+            )
+        elif position:
+            literals.append((position, segment))
+    if len({name for _, name in names}) != len(names):
+        raise ContractError(
+            f'The hot route "{template}" uses a name twice.', hint="Give each placeholder its own name."
+        )
+    return literals, names
+
+
+def _check_parameters(template: str, handler: Handler, names: list[str]) -> None:
+    """A handler that cannot take the placeholders fails now rather than at the first request."""
+    try:
+        inspect.signature(handler).bind(None, **dict.fromkeys(names, ""))
+    except TypeError as error:
+        raise ContractError(
+            f'The handler of the hot route "{template}" cannot be called with (request, {", ".join(names)}): {error}.',
+            hint="Name its parameters like the placeholders of the template.",
+        ) from None

@@ -1,0 +1,278 @@
+"""The web process: `python -m tenfold.serve.web`, started by a keeper.
+
+It takes the public listener that it inherits (`TENFOLD_LISTEN_FD`), the map (`TENFOLD_MAP`), and a path for its control
+socket (`TENFOLD_NODE_SOCKET`); see docs/serving.md for the protocol and the exit codes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from tenfold.core.errors import SpecError, TenfoldError, Unavailable, UsageError
+from tenfold.serve.access import AccessLog
+from tenfold.serve.asgi import TenfoldASGI
+from tenfold.serve.drain import Drain
+from tenfold.serve.errorlog import error_line, log_to_stderr
+from tenfold.serve.loading import load_app
+from tenfold.serve.node import Facts, NodeSocket
+from tenfold.serve.protocol import SWEEP_S, WebProtocol
+from tenfold.serve.settings import settings_of
+from tenfold.topology.map import Map, decode
+
+EXIT_CANNOT_START = 3
+"""Starting again will not help: somebody has to change something first."""
+EXIT_FATAL = 70
+"""The process must not go on (the outcome of a COMMIT is unknown); starting again does help."""
+
+MAP_LOOK_EVERY_S = 0.25
+BACKLOG = 4096
+LEAVE_IN_FLIGHT_S = 2
+"""What is still being answered when the drain's limit has passed gets this much longer, in seconds."""
+
+log = logging.getLogger("tenfold.serve")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the keeper tells a web process."""
+
+    node: str
+    map_path: Path
+    socket_path: Path
+    listen_fd: int
+
+
+def read_environment(variables: Mapping[str, str]) -> Environment:
+    """Raises `UsageError` naming the variable that is missing or wrong."""
+    try:
+        return Environment(
+            node=variables["TENFOLD_NODE"],
+            map_path=Path(variables["TENFOLD_MAP"]),
+            socket_path=Path(variables["TENFOLD_NODE_SOCKET"]),
+            listen_fd=int(variables["TENFOLD_LISTEN_FD"]),
+        )
+    except KeyError as error:
+        reason = f"The environment variable {error.args[0]} is missing"
+    except ValueError:
+        reason = f"TENFOLD_LISTEN_FD is {variables['TENFOLD_LISTEN_FD']!r}, which is not a file descriptor"
+    raise UsageError(
+        f"{reason}.",
+        hint="Web processes are started by the keeper: use `tenfold up`, or `uvicorn package.module:app` without one.",
+    )
+
+
+def read_map(path: Path) -> Map:
+    """Raises `SpecError` for a file that is missing or not a map."""
+    try:
+        return decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise SpecError(f"The map {path} cannot be read: {error.strerror}.", hint="Start with `tenfold up`.") from None
+
+
+class EmbeddedServer(uvicorn.Server):
+    """uvicorn without its signal handling: a signal means a drain here, not a shutdown."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Captures none."""
+        yield
+
+
+class WebProcess:
+    """One web process, from its listener to its last connection."""
+
+    def __init__(self, environment: Environment, current: Map, app: TenfoldASGI) -> None:
+        self._environment = environment
+        self._map = current
+        self._app = app
+        self._listener = inherited_listener(environment.listen_fd)
+        # The drain closes the server's copy; this one stays to be handed back for as long as the process lives.
+        self._spare = self._listener.dup()
+        self._server = EmbeddedServer(_config(app, current))
+        self._drain = Drain(self._server)
+        self._stamp = _stamp(environment.map_path)
+        app.access = AccessLog(sys.stdout.fileno(), app.runtime.clock)
+        app.runtime.on_fatal(self._die)
+        app.adopt(current)
+
+    async def run(self) -> None:
+        """Serves until drained. Raises what kept the service from starting."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._leave)
+        loop.add_signal_handler(signal.SIGINT, self._interrupted)
+        operations = {"status": self._status, "map": self._adopt, "drain": self._begin_drain}
+        node = NodeSocket(self._environment.socket_path, operations, listener_fd=self._spare.fileno())
+        await node.start()
+        watch = loop.create_task(self._watch())
+        try:
+            await self._server.serve(sockets=[self._listener])
+        except SystemExit:
+            raise self._app.startup_error or RuntimeError("The framework did not start; see above.") from None
+        finally:
+            watch.cancel()
+            await node.stop()
+            if self._app.access is not None:
+                self._app.access.close()
+
+    # Operations of the control socket
+
+    async def _status(self, _: Facts) -> Facts:
+        ready, reason = self._app.ready() if self._server.started else (False, "The process is starting.")
+        return {
+            "node": self._environment.node,
+            "pid": os.getpid(),
+            "epoch": self._map.epoch,
+            "ready": ready,
+            "reason": reason,
+            "draining": self._drain.begun,
+            "requests": self._app.metrics.total(),
+            "in_flight": self._app.metrics.in_flight,
+            "connections": len(self._server.server_state.connections),
+        }
+
+    async def _adopt(self, request: Facts) -> Facts:
+        self._take_over(read_map(self._environment.map_path))
+        wanted = request.get("epoch")
+        if isinstance(wanted, int) and wanted > self._map.epoch:
+            raise UsageError(
+                f"The map file has the epoch {self._map.epoch}, not {wanted}.",
+                hint="Write the map first, then push it.",
+            )
+        return {"epoch": self._map.epoch}
+
+    async def _begin_drain(self, _: Facts) -> Facts:
+        self._leave()
+        return {}
+
+    # Inside
+
+    def _take_over(self, new: Map) -> None:
+        if new.epoch > self._map.epoch:
+            self._app.adopt(new)
+            self._map = new
+            log.info("Adopted the map of epoch %d.", new.epoch)
+
+    async def _watch(self) -> None:
+        """Looks at the map file in case no keeper pushes, and for connections that are too slow."""
+        loop = asyncio.get_running_loop()
+        swept = loop.time()
+        while True:
+            await asyncio.sleep(MAP_LOOK_EVERY_S)
+            stamp = _stamp(self._environment.map_path)
+            if stamp != self._stamp:
+                self._stamp = stamp
+                self._look_at_map()
+            now = loop.time()
+            if now - swept >= SWEEP_S:
+                swept = now
+                for connection in list(self._server.server_state.connections):
+                    if isinstance(connection, WebProtocol):
+                        connection.sweep(now)
+
+    def _look_at_map(self) -> None:
+        try:
+            self._take_over(read_map(self._environment.map_path))
+        except TenfoldError as error:
+            log.error("The new map is not adopted: %s", error)  # noqa: TRY400 - its sentence says all there is
+
+    def _leave(self) -> None:
+        self._app.leaving = "The process is leaving: it finishes what its clients have begun."
+        self._drain.begin(settings_of(self._map).drain_limit_s)
+
+    def _interrupted(self) -> None:
+        """The first Ctrl-C drains, the second does not wait."""
+        if self._drain.begun:
+            self._drain.leave_now()
+        self._leave()
+
+    def _die(self, error: BaseException) -> None:
+        """Another process starts from what the database says; this one could only guess."""
+        log.critical("The process ends at once: %s", error, exc_info=error)
+        if self._app.access is not None:
+            self._app.access.flush()
+        print(error_line(error), file=sys.stderr, flush=True)
+        os._exit(EXIT_FATAL)
+
+
+def inherited_listener(fd: int) -> socket.socket:
+    """The listener behind `fd`, with its true family and protocol: with another protocol than TCP, TCP_NODELAY would
+    not be set and each keep-alive request would take 40 ms. Raises `UsageError` for anything but a listening socket."""
+    try:
+        listener = socket.socket(fileno=fd)
+        listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise UsageError(
+            f"TENFOLD_LISTEN_FD={fd} is not a socket: {error.strerror}.", hint="Use `tenfold up`."
+        ) from None
+    if not listening:
+        raise UsageError(f"TENFOLD_LISTEN_FD={fd} is a socket that does not listen.", hint="Use `tenfold up`.")
+    listener.set_inheritable(False)
+    return listener
+
+
+def _config(app: TenfoldASGI, current: Map) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=WebProtocol,
+        loop="uvloop",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=True,
+        backlog=BACKLOG,
+        timeout_keep_alive=round(settings_of(current).keep_alive_s),
+        timeout_graceful_shutdown=LEAVE_IN_FLIGHT_S,
+    )
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Changes whenever the file is replaced; None while it is missing."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns
+
+
+def _exit_code(error: BaseException) -> int:
+    """Anything a person has to change first ends with 3; anything else is worth another start."""
+    return EXIT_CANNOT_START if isinstance(error, TenfoldError) and not isinstance(error, Unavailable) else 1
+
+
+def main() -> int:
+    """Runs the web process; returns its exit code."""
+    faulthandler.enable()
+    log_to_stderr()
+    try:
+        environment = read_environment(os.environ)
+        current = read_map(environment.map_path)
+        process = WebProcess(environment, current, load_app(current.app, Path(current.root)))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(process.run())
+    except Exception as error:  # noqa: BLE001 - the last line of the log says why, whatever it is
+        if error.__cause__ is not None or not isinstance(error, TenfoldError):
+            traceback.print_exception(error)
+        print(error_line(error), file=sys.stderr, flush=True)
+        return _exit_code(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
