@@ -169,7 +169,7 @@ class UtcDateTime(Portable):
 
 
 class Decimal(Portable):
-    """An exact decimal of at most 18 digits, `scale` of them after the point; on SQLite a scaled integer, which sorts."""
+    """An exact decimal of at most 18 digits, `scale` of them after the point; an integer on SQLite, so it sorts."""
 
     impl = sa.Numeric
     sqlite_type = sa.Integer

@@ -1,0 +1,153 @@
+"""What the database block asks of a backend: SQLite today, PostgreSQL on step 2. Private: it may change any time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from tenfold.blocks.database.commits import ResultCodec
+from tenfold.blocks.database.policy import Scope
+from tenfold.blocks.database.token import Token
+
+Consistency = Literal["session", "strong", "eventual"]
+Isolation = Literal["serializable", "snapshot"]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """Where backends differ; blocks and tests ask for these, never for a backend's name."""
+
+    parallel_writers: bool
+    """Whether two transactions can be under way at once (and so conflict, and be replayed)."""
+
+    replicas: bool
+    """Whether reads may be served by a copy that lags, so that tokens matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseConfig:
+    """What a process needs to open its database; made from the map."""
+
+    path: Path
+    service: str
+    epoch: int = 1
+    hold_s: float = 25.0
+    queue: int = 10_000
+    migrations: Path | None = None
+    """The service's revision files; None when it has none."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a transaction function, on its way to a commit."""
+
+    name: str
+    start: Callable[[Any], Coroutine[Any, Any, Any]]
+    """Makes the body, given its tx."""
+
+    keys: tuple[Any, ...] | None
+    """The key values, None for a home transaction."""
+
+    codec: ResultCodec
+    context: Context
+    commit_id: bytes | None = None
+    fingerprint: bytes = b""
+    isolation: Isolation = "serializable"
+
+    @property
+    def scope(self) -> Scope:
+        """What its statements run in."""
+        return Scope.HOME_WRITE if self.keys is None else Scope.KEYED_WRITE
+
+
+class Reader(Protocol):
+    """Reads of one scope. Rows are named tuples; parameters are keyword arguments."""
+
+    async def one(self, statement: Any, /, **params: Any) -> Any:
+        """Exactly one row; `NotFound` when there is none, `ContractError` when there are several."""
+        ...
+
+    async def one_or_none(self, statement: Any, /, **params: Any) -> Any:
+        """One row or None; `ContractError` when there are several."""
+        ...
+
+    async def all(self, statement: Any, /, **params: Any) -> list[Any]:
+        """All rows, at most `ROWS_LIMIT`."""
+        ...
+
+    async def scalar(self, statement: Any, /, **params: Any) -> Any:
+        """The first column of the one row, or None without a row."""
+        ...
+
+
+class Transaction(Reader, Protocol):
+    """What a transaction's body works with; the only thing it may await."""
+
+    async def run(self, statement: Any, /, **params: Any) -> int:
+        """Runs a write; the number of rows it touched."""
+        ...
+
+    async def run_many(self, statement: Any, rows: list[dict[str, Any]], /) -> int:
+        """Runs a write for each set of parameters; the number of rows touched."""
+        ...
+
+    def on_commit(self, callback: Callable[[], object]) -> None:
+        """Calls back on the loop after COMMIT, before the caller has its result; never when the body is rolled back."""
+        ...
+
+
+ROWS_LIMIT = 100_000
+"""Rows that one `all` may return; more is an error, so that a forgotten WHERE cannot fill the memory."""
+
+
+class ReadContext(Protocol):
+    """An asynchronous context manager that gives a `Reader`."""
+
+    async def __aenter__(self) -> Reader: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+
+class Backend(Protocol):
+    """One database, open in this process."""
+
+    capabilities: Capabilities
+
+    async def start(self) -> None:
+        """Opens it."""
+        ...
+
+    async def stop(self) -> None:
+        """Lets what began finish, and closes it."""
+        ...
+
+    def adopt(self, config: DatabaseConfig) -> None:
+        """Takes over live settings of a newer map."""
+        ...
+
+    async def write(self, call: Call) -> Any:
+        """Runs a call to its commit; the body's result."""
+        ...
+
+    def read(self, keys: tuple[Any, ...] | None, consistency: Consistency, snapshot: bool) -> ReadContext:
+        """A read scope."""
+        ...
+
+    def fanout(self) -> ReadContext:
+        """A scope for statements without a key, over all shards."""
+        ...
+
+    def position(self) -> Token:
+        """A token at or after everything this process has committed."""
+        ...
+
+    def in_transaction(self) -> bool:
+        """Whether the caller runs inside a transaction's body."""
+        ...
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether the schema is one that this code can work with, and why not."""
+        ...

@@ -1,0 +1,257 @@
+"""The database block: what a service writes against, on every step."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import MetaData, Table, bindparam, delete, select
+from sqlalchemy.schema import SchemaItem
+
+from tenfold.blocks.database import tables
+from tenfold.blocks.database.backend import (
+    Backend,
+    Call,
+    Capabilities,
+    Consistency,
+    DatabaseConfig,
+    Isolation,
+    ReadContext,
+    Transaction,
+)
+from tenfold.blocks.database.commits import PRUNE_EVERY_S, PRUNE_ROWS, RETENTION_S, ResultCodec, commit_id
+from tenfold.blocks.database.keys import canonical
+from tenfold.blocks.database.schema import tf_commit
+from tenfold.blocks.database.scope import current_scope
+from tenfold.blocks.database.sqlite import SqliteBackend
+from tenfold.core.clock import SYSTEM_CLOCK, Clock
+from tenfold.core.errors import ContractError, TenfoldError, Unavailable
+from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_OLD_COMMITS = select(tf_commit.c.id).where(tf_commit.c.at_us < bindparam("before")).limit(PRUNE_ROWS)
+_DROP_COMMITS = delete(tf_commit).where(tf_commit.c.id.in_(bindparam("ids", expanding=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionFunction:
+    """What `tenfold check` lists of a function marked with `@transaction`."""
+
+    name: str
+    key: tuple[str, ...]
+    isolation: Isolation
+
+
+class Database:
+    """Typed portable tables, replayable transactions, reads with session consistency.
+
+    Made by `Tenfold`; open between `start` and `stop`, which run on the loop that uses it.
+    """
+
+    def __init__(
+        self, metadata: MetaData, *, clock: Clock = SYSTEM_CLOCK, randomness: Randomness = SYSTEM_RANDOMNESS
+    ) -> None:
+        self.metadata = metadata
+        self.transactions: list[TransactionFunction] = []
+        self._clock = clock
+        self._randomness = randomness
+        self._backend: Backend | None = None
+        self._pruner: asyncio.Task[None] | None = None
+
+    def table(self, name: str, *items: SchemaItem, home: tables.Home) -> Table:
+        """Declares a table and where its rows live; `ContractError` names the rule that is broken."""
+        return tables.define(self.metadata, name, items, home)
+
+    # -- lifecycle ----------------------------------------------------------------------------------------------------
+
+    async def start(self, config: DatabaseConfig, on_fatal: Callable[[BaseException], None]) -> None:
+        """Opens the database that the map names. `on_fatal` is called when only a new process can go on."""
+        for table in self.metadata.sorted_tables:
+            tables.check(table)
+        backend = SqliteBackend(config, self.metadata, self._clock, on_fatal)
+        await backend.start()
+        self._backend = backend
+        self._pruner = asyncio.create_task(self._prune_for_ever(), name="tenfold-prune-commits")
+
+    async def stop(self) -> None:
+        """Lets what began finish; new work is refused from now on. Safe to call twice."""
+        backend, self._backend = self._backend, None
+        if self._pruner is not None:
+            self._pruner.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._pruner
+            self._pruner = None
+        if backend is not None:
+            await backend.stop()
+
+    def adopt(self, config: DatabaseConfig) -> None:
+        """Takes over the live settings of a newer map."""
+        self._open().adopt(config)
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether reads and writes can succeed: open, and the schema is one that this code can work with."""
+        if self._backend is None:
+            return False, "the database is not open"
+        return self._backend.ready()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Where this backend differs from others."""
+        return self._open().capabilities
+
+    def in_transaction(self) -> bool:
+        """Whether the caller runs inside a transaction's body."""
+        return self._backend is not None and self._backend.in_transaction()
+
+    def _open(self) -> Backend:
+        if self._backend is None:
+            raise Unavailable("The database is not open.", hint="It opens when the service starts.", code="TF-CLOSED")
+        return self._backend
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def read(self, key: Any = None, *, consistency: Consistency = "session", snapshot: bool = False) -> ReadContext:
+        """A read scope: `async with database.read(key=code) as db: row = await db.one_or_none(FIND, code=code)`.
+
+        With `key`, statements on sharded tables of that key; without, home and replicated tables. Each statement sees
+        its own snapshot, never older than the one before; with `snapshot=True` all see one. `consistency`: "session"
+        (at least this client's own writes), "strong" (everything acknowledged), "eventual". It cannot write.
+        """
+        backend = self._open()
+        if backend.in_transaction():
+            raise _nested("A read scope")
+        if key is None:
+            return backend.read(None, consistency, snapshot)
+        return backend.read((key,), consistency, snapshot)
+
+    def fanout(self) -> ReadContext:
+        """A read scope over all shards, for statements without a key; rows of several shards are merged."""
+        backend = self._open()
+        if backend.in_transaction():
+            raise _nested("A fanout")
+        return backend.fanout()
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def transaction(
+        self, *, key: str | Sequence[str] | None = None, isolation: Isolation = "serializable"
+    ) -> Callable[[Callable[Concatenate[Transaction, P], Coroutine[Any, Any, R]]], Callable[P, Awaitable[R]]]:
+        """Marks a function as a transaction: `tx` is given to it, its statements commit together or not at all.
+
+        `key` names the argument(s) whose value is the key; without one it works on home tables. The body awaits only
+        its `tx`, and may run again: over a failover, a conflict, a held move; it commits exactly once. In a request
+        with an Idempotency-Key a repeated request returns the first result without running the body. Cancelling the
+        caller never stops a body that began.
+        """
+        names = (key,) if isinstance(key, str) else tuple(key or ())
+
+        def mark(
+            function: Callable[Concatenate[Transaction, P], Coroutine[Any, Any, R]],
+        ) -> Callable[P, Awaitable[R]]:
+            marked: Callable[P, Awaitable[R]] = self._transactional(function, names, isolation)
+            return marked
+
+        return mark
+
+    def _transactional(self, function: Any, names: tuple[str, ...], isolation: Isolation) -> Any:
+        name = function.__qualname__
+        if not inspect.iscoroutinefunction(function):
+            raise ContractError(f"{name} is not an async function.", hint="Write `async def`.", code="TF-TX-6")
+        keys_of = _key_reader(function, names)
+        codec = ResultCodec(function)
+        self.transactions.append(TransactionFunction(f"{function.__module__}.{name}", names, isolation))
+
+        @functools.wraps(function)
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            backend = self._open()
+            if backend.in_transaction():
+                raise _nested(f"The transaction {name}")
+            keys = keys_of(args, kwargs) if names else None
+            made = Call(
+                name=name,
+                start=lambda tx: function(tx, *args, **kwargs),
+                keys=keys,
+                codec=codec,
+                context=copy_context(),
+                isolation=isolation,
+            )
+            return await _committed(backend, made)
+
+        return call
+
+    # -- maintenance --------------------------------------------------------------------------------------------------
+
+    async def prune_commits(self) -> int:
+        """Removes results of keyed requests that are older than `RETENTION_S`; how many."""
+        before = self._clock.wall_us() - RETENTION_S * 1_000_000
+        removed = 0
+        while True:
+            async with self.read() as db:
+                ids = [row.id for row in await db.all(_OLD_COMMITS, before=before)]
+            if not ids:
+                return removed
+            removed += await self._drop_commits(ids)
+
+    async def _drop_commits(self, ids: list[bytes]) -> int:
+        async def drop(tx: Transaction) -> int:
+            return await tx.run(_DROP_COMMITS, ids=ids)
+
+        made = Call("drop_commits", drop, None, ResultCodec(drop), copy_context())
+        return int(await self._open().write(made))
+
+    async def _prune_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(PRUNE_EVERY_S * (0.5 + self._randomness.uniform()))
+            with contextlib.suppress(TenfoldError):  # a full or busy database is tried again next time
+                await self.prune_commits()
+
+
+async def _committed(backend: Backend, call: Call) -> Any:
+    """Runs the call with what the request carries; the client's token moves to the commit."""
+    request = current_scope()
+    if request is None:
+        return await backend.write(call)
+    if request.idempotency_key is not None:
+        call.commit_id = commit_id(request.idempotency_key, request.next_ordinal("transaction"))
+        call.fingerprint = request.fingerprint
+    result = await backend.write(call)
+    request.token = request.token.merged(backend.position())
+    return result
+
+
+def _key_reader(function: Any, names: tuple[str, ...]) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]:
+    """A function from call arguments to key values; `ContractError` when the function lacks such an argument."""
+    parameters = list(inspect.signature(function).parameters)[1:]
+    unknown = [name for name in names if name not in parameters]
+    if unknown:
+        raise ContractError(
+            f"{function.__qualname__} has no argument {', '.join(unknown)}, which its key names.",
+            hint=f"Its arguments are: {', '.join(parameters) or 'none'}.",
+            code="TF-TX-6",
+        )
+    places = [(parameters.index(name), name) for name in names]
+
+    def read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        keys = tuple(args[at] if at < len(args) else kwargs.get(name) for at, name in places)
+        for key in keys:
+            if type(key) is not str:
+                canonical(key)
+        return keys
+
+    return read
+
+
+def _nested(what: str) -> ContractError:
+    return ContractError(
+        f"{what} was opened inside a transaction's body.",
+        hint="Use the body's own tx, or open it before or after the transaction.",
+        code="TF-TX-2",
+    )

@@ -1,0 +1,110 @@
+"""Is the schema in the database one that this code can work with?
+
+The range of a service's code: its newest revision has been applied, and no *contracting* revision after it (which
+would have removed what this code still uses). So code of the last deploy stays ready while the next one expands.
+"""
+
+from __future__ import annotations
+
+import ast
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy import MetaData
+
+from tenfold.blocks.database.backend import DatabaseConfig
+from tenfold.blocks.database.schema import CURRENT_VERSION, OLDEST_READABLE, OWN_COMPONENT
+from tenfold.core.errors import ContractError
+
+
+def newest_revision(folder: Path) -> str | None:
+    """The head of the revision files in `folder/versions`, without importing them; None when there are none."""
+    revisions: dict[str, str | None] = {}
+    for path in sorted(folder.glob("versions/*.py")):
+        found = _assigned(path)
+        if isinstance(found.get("revision"), str):
+            revisions[str(found["revision"])] = found.get("down_revision")
+    heads = set(revisions) - set(revisions.values())
+    if len(heads) > 1:
+        raise ContractError(
+            f"The revisions in {folder} have several heads: {', '.join(sorted(heads))}.",
+            hint="Let one of them follow the other (down_revision).",
+            code="TF-SCHEMA-2",
+        )
+    return heads.pop() if heads else None
+
+
+def _assigned(path: Path) -> dict[str, str | None]:
+    """Top-level assignments of text or None in a revision file."""
+    found: dict[str, str | None] = {}
+    for node in ast.parse(path.read_text("utf-8"), str(path)).body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        value = getattr(node, "value", None)
+        if isinstance(value, ast.Constant) and (value.value is None or isinstance(value.value, str)):
+            found.update({target.id: value.value for target in targets if isinstance(target, ast.Name)})
+    return found
+
+
+class Readiness:
+    """Judges a database; remembers the verdict until its schema changes."""
+
+    def __init__(self, config: DatabaseConfig, metadata: MetaData) -> None:
+        self._service = config.service
+        self._metadata = metadata
+        self._head = newest_revision(config.migrations) if config.migrations is not None else None
+        self._seen: tuple[int, int] | None = None
+        self._verdict = (False, "")
+
+    def judge(self, connection: sqlite3.Connection) -> tuple[bool, str]:
+        """Whether this code can work with the database, and the reason when it cannot."""
+        version = connection.execute("PRAGMA schema_version").fetchone()[0]
+        exists = connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'tf_schema'").fetchone()[0]
+        rows = connection.execute("SELECT count(*) FROM tf_schema").fetchone()[0] if exists else -1
+        if self._seen != (version, rows):
+            reason = self._reason(connection) if exists else "the database has no tables yet: run `tenfold migrate`"
+            self._verdict = (not reason, reason)
+            self._seen = (version, rows)
+        return self._verdict
+
+    def _reason(self, connection: sqlite3.Connection) -> str:
+        return self._own(connection) or self._revision(connection) or self._missing(connection)
+
+    def _own(self, connection: sqlite3.Connection) -> str:
+        row = connection.execute(
+            "SELECT max(CAST(revision AS INTEGER)) FROM tf_schema WHERE component = ?", (OWN_COMPONENT,)
+        ).fetchone()
+        version = row[0] or 0
+        if OLDEST_READABLE <= version <= CURRENT_VERSION:
+            return ""
+        if version < OLDEST_READABLE:
+            return f"tenfold's tables have version {version}, this code needs {OLDEST_READABLE}: run `tenfold migrate`"
+        contracted = connection.execute(
+            "SELECT count(*) FROM tf_schema WHERE component = ? AND kind = 'contract' AND 0 + revision > ?",
+            (OWN_COMPONENT, CURRENT_VERSION),
+        ).fetchone()[0]
+        return f"the database belongs to a newer tenfold (version {version})" if contracted else ""
+
+    def _revision(self, connection: sqlite3.Connection) -> str:
+        if self._head is None:
+            return ""
+        applied = connection.execute(
+            "SELECT seq FROM tf_schema WHERE component = ? AND revision = ? ORDER BY seq DESC LIMIT 1",
+            (self._service, self._head),
+        ).fetchone()
+        if applied is None:
+            return f"revision {self._head} has not been applied: run `tenfold migrate`"
+        later = connection.execute(
+            "SELECT revision FROM tf_schema WHERE component = ? AND kind = 'contract' AND seq > ? LIMIT 1",
+            (self._service, applied[0]),
+        ).fetchone()
+        return f"revision {later[0]} removed what this code needs: deploy the newer code" if later else ""
+
+    def _missing(self, connection: sqlite3.Connection) -> str:
+        for table in self._metadata.sorted_tables:
+            present = {row[1] for row in connection.execute(f'PRAGMA table_info("{table.name}")')}
+            absent = [column.name for column in table.columns if column.name not in present]
+            if absent:
+                return f"table {table.name} lacks {', '.join(absent)}: run `tenfold migrate`"
+        return ""
