@@ -1,1 +1,4 @@
-"""What every room stands on: clock, randomness, errors, files, lifecycle, journal. Knows nothing of Tenfold's own things."""
+"""What every room stands on: clock, randomness, errors, files, lifecycle, journal.
+
+Knows nothing of Tenfold's own things.
+"""
