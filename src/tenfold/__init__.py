@@ -1,1 +1,103 @@
-"""Tenfold: one Python service, from one process to millions of users."""
+"""Tenfold: one Python service, from one process to millions of users.
+
+These are all the names that a service imports. They are loaded when they are first used, so that parts which need only
+the standard library (the keeper, the command line) do not pay for the rest.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlalchemy import Column
+
+    from tenfold.blocks.cache import MISSING
+    from tenfold.blocks.database import Transaction, home, replicated, sharded_by
+    from tenfold.blocks.database.types import (
+        Bool,
+        Bytes,
+        Choice,
+        Decimal,
+        Float,
+        Int64,
+        Json,
+        Text,
+        UtcDateTime,
+        Uuid,
+    )
+    from tenfold.core.errors import Conflict, InvalidRequest, NotFound, TenfoldError, Unavailable
+    from tenfold.serve import Request, Response, replayable
+    from tenfold.service import Tenfold
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Tenfold": "tenfold.service",
+    "Column": "sqlalchemy",
+    "Bool": "tenfold.blocks.database.types",
+    "Bytes": "tenfold.blocks.database.types",
+    "Choice": "tenfold.blocks.database.types",
+    "Decimal": "tenfold.blocks.database.types",
+    "Float": "tenfold.blocks.database.types",
+    "Int64": "tenfold.blocks.database.types",
+    "Json": "tenfold.blocks.database.types",
+    "Text": "tenfold.blocks.database.types",
+    "UtcDateTime": "tenfold.blocks.database.types",
+    "Uuid": "tenfold.blocks.database.types",
+    "Transaction": "tenfold.blocks.database",
+    "home": "tenfold.blocks.database",
+    "replicated": "tenfold.blocks.database",
+    "sharded_by": "tenfold.blocks.database",
+    "MISSING": "tenfold.blocks.cache",
+    "Request": "tenfold.serve",
+    "Response": "tenfold.serve",
+    "replayable": "tenfold.serve",
+    "Conflict": "tenfold.core.errors",
+    "InvalidRequest": "tenfold.core.errors",
+    "NotFound": "tenfold.core.errors",
+    "TenfoldError": "tenfold.core.errors",
+    "Unavailable": "tenfold.core.errors",
+}
+
+__all__ = [
+    "MISSING",
+    "Bool",
+    "Bytes",
+    "Choice",
+    "Column",
+    "Conflict",
+    "Decimal",
+    "Float",
+    "Int64",
+    "InvalidRequest",
+    "Json",
+    "NotFound",
+    "Request",
+    "Response",
+    "Tenfold",
+    "TenfoldError",
+    "Text",
+    "Transaction",
+    "Unavailable",
+    "UtcDateTime",
+    "Uuid",
+    "home",
+    "replayable",
+    "replicated",
+    "sharded_by",
+]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module 'tenfold' has no attribute {name!r}") from None
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,165 @@
+"""The Tenfold object: a service's blocks, its tables, and the ASGI application around it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import MetaData, Table
+from sqlalchemy.schema import SchemaItem
+
+from tenfold.blocks.cache import Cache
+from tenfold.blocks.database import Database, DatabaseConfig, Home
+from tenfold.blocks.ids import Ids
+from tenfold.core.clock import SYSTEM_CLOCK, Clock
+from tenfold.core.errors import SpecError, TenfoldError
+from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
+from tenfold.serve import TenfoldASGI
+from tenfold.topology.map import Map, decode
+
+MAP_VARIABLE = "TENFOLD_MAP"
+"""Environment variable with the path of the map file; set by the keeper."""
+
+
+class Tenfold:
+    """One service: `tf = Tenfold("shortener")`.
+
+    Blocks: `tf.database`, `tf.cache`, `tf.ids`. They are declared against at import time and open between `open` and
+    `close`, which the ASGI lifespan calls. Without a map (no keeper) everything runs on embedded defaults, with the
+    state in `.tenfold/` of the current folder.
+    """
+
+    def __init__(self, name: str, *, clock: Clock = SYSTEM_CLOCK, randomness: Randomness = SYSTEM_RANDOMNESS) -> None:
+        self._name = name
+        self.clock = clock
+        self.randomness = randomness
+        self.metadata = MetaData()
+        self.database = Database(self.metadata, clock=clock, randomness=randomness)
+        self.cache = Cache(clock, randomness, in_transaction=self.database.in_transaction)
+        self.ids = Ids(self.database, clock, randomness)
+        self._map: Map | None = None
+        self._is_open = False
+        self._fatal: list[Callable[[BaseException], None]] = []
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return self._name
+
+    @property
+    def map(self) -> Map | None:
+        """The map in force; None on embedded defaults."""
+        return self._map
+
+    def table(self, name: str, *items: SchemaItem, home: Home) -> Table:
+        """Declares a table: `tf.table("links", Column(...), ..., home=sharded_by("code"))`."""
+        return self.database.table(name, *items, home=home)
+
+    def setting(self, name: str, default: Any) -> Any:
+        """The value under `[settings]` in tenfold.toml, live: a new map changes it without a restart.
+
+        `SpecError` when the value is of another type than the default (a whole number is taken for a float).
+        """
+        value = default if self._map is None else self._map.settings.get(name, default)
+        if default is not None and not isinstance(value, type(default)):
+            if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+                return float(value)
+            raise SpecError(
+                f"settings.{name}: found {value!r}; allowed: a {type(default).__name__}, such as {default!r}.",
+                hint="Correct it in tenfold.toml and run `tenfold up` again.",
+            )
+        return value
+
+    def asgi(self, app: Any, hot: Mapping[str, Callable[..., Any]] | None = None) -> TenfoldASGI:
+        """Wraps any ASGI application. `hot` maps path templates to handlers that skip the framework."""
+        return TenfoldASGI(app, self, hot)
+
+    # -- lifecycle ----------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Opens the blocks; a `TenfoldError` when that is impossible, and then nothing stays open."""
+        if self._is_open:
+            return
+        if self._map is None and MAP_VARIABLE in os.environ:
+            self.adopt(read_map(Path(os.environ[MAP_VARIABLE])))
+        await self.database.start(self.database_config(), self._on_fatal)
+        try:
+            await self._start_ids()
+        except BaseException:
+            await self.database.stop()
+            raise
+        self._is_open = True
+
+    async def _start_ids(self) -> None:
+        """Leases a node id, unless the schema is not there yet: then the process is not ready, and says why."""
+        if self.database.ready()[0]:
+            await self.ids.start()
+
+    async def close(self) -> None:
+        """Finishes what was accepted, then closes. Safe to call twice, and without `open`."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        with contextlib.suppress(TenfoldError):  # the lease runs out by itself
+            await self.ids.stop()
+        await self.database.stop()
+
+    def adopt(self, new: Map) -> None:
+        """Takes over a map; when it returns, new work goes by it."""
+        if new.service != self._name:
+            raise SpecError(
+                f"The map is for the service {new.service!r}, this is {self._name!r}.",
+                hint="Make `name` in tenfold.toml and Tenfold(...) the same.",
+            )
+        if self._map is not None and new.epoch <= self._map.epoch:
+            return
+        self._map = new
+        self.cache.adopt(new.cache.entries, new.cache.bytes)
+        if self._is_open:
+            self.database.adopt(self.database_config())
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether requests can be served, and why not."""
+        return self.database.ready()
+
+    def on_fatal(self, callback: Callable[[BaseException], None]) -> None:
+        """Registers what to call when only a new process can go on."""
+        self._fatal.append(callback)
+
+    def _on_fatal(self, error: BaseException) -> None:
+        for callback in self._fatal:
+            callback(error)
+
+    def database_config(self) -> DatabaseConfig:
+        """Where the database is and what bounds it has, from the map or the embedded defaults."""
+        current = self._map
+        if current is None:
+            root = Path.cwd()
+            path = root / ".tenfold" / "data" / f"{self._name}.db"
+            return DatabaseConfig(path, self._name, migrations=_migrations(root))
+        return DatabaseConfig(
+            Path(current.database.path),
+            self._name,
+            epoch=current.epoch,
+            hold_s=current.database.hold_s,
+            queue=current.database.queue,
+            migrations=_migrations(Path(current.root)),
+        )
+
+
+def _migrations(root: Path) -> Path | None:
+    folder = root / "migrations"
+    return folder if folder.is_dir() else None
+
+
+def read_map(path: Path) -> Map:
+    """The map in a file; `SpecError` with the path when it is missing or not a map."""
+    try:
+        return decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise SpecError(
+            f"The map {path} cannot be read: {error.strerror}.", hint="`tenfold up` writes it; or unset TENFOLD_MAP."
+        ) from error
