@@ -83,7 +83,7 @@ def _split_scheme(text: str) -> tuple[str, str]:
         raise Refusal("url", "The address has to start with http:// or https://.")
     scheme = found[1].lower()
     if scheme not in DEFAULT_PORTS:
-        raise Refusal("url", f"Only http:// and https:// addresses can be shortened, not {scheme[:20]}:.")
+        raise Refusal("url", f"A {scheme[:20]}: address cannot be shortened; only http:// and https:// can.")
     return scheme, text[found.end() :]
 
 

@@ -1,0 +1,89 @@
+"""What every answer of the service shares: the public address, HTML or JSON, problem documents, safe headers."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shortener import settings
+from shortener.hosts import canonical_host
+from shortener.refusal import Refusal
+from shortener.urls import host_of
+
+_HOST = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?\Z")
+
+PAGE_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "vary": "accept",
+    "x-content-type-options": "nosniff",
+    "x-robots-tag": "noindex",
+}
+DATA_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff", "x-robots-tag": "noindex"}
+
+
+def base_url(request: Request) -> str:
+    """What stands before `/CODE`: the setting `public_url`, else what the client asked for; `Refusal` of a bad Host."""
+    asked = _asked_url(request)
+    return settings.public_url() or asked
+
+
+def own_hosts(request: Request) -> frozenset[str]:
+    """The names of this service, to which no link may lead."""
+    addresses = {_asked_url(request), settings.public_url()}
+    return frozenset(_spelling(host_of(address)) for address in addresses if "://" in address)
+
+
+def _asked_url(request: Request) -> str:
+    hosts = request.headers.getlist("host")
+    if len(hosts) != 1 or not _HOST.match(hosts[0]):
+        raise Refusal("body", "The Host header is missing or not a host name with an optional port.")
+    return f"{request.url.scheme}://{hosts[0].lower()}"
+
+
+def _spelling(host: str) -> str:
+    try:
+        return canonical_host(host)
+    except Refusal:  # a private name, to which no link may lead anyway
+        return host
+
+
+def prefers_html(request: Request) -> bool:
+    """Whether a person with a browser is asking. Programs, which accept anything or JSON, get JSON."""
+    if request.url.path.startswith("/api/"):
+        return False
+    qualities = dict(map(_quality, request.headers.get("accept", "").lower().split(",")))
+    html = qualities.get("text/html", 0.0)
+    return html > 0 and html >= qualities.get("application/json", 0.0)
+
+
+def _quality(part: str) -> tuple[str, float]:
+    kind, *parameters = (piece.strip() for piece in part.split(";"))
+    for parameter in parameters:
+        if found := re.fullmatch(r"q=([01](?:\.[0-9]{0,3})?)", parameter):
+            return kind, float(found[1])
+    return kind, 1.0
+
+
+def data(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON answer that nobody stores."""
+    return Response(msgspec.json.encode(value), status, {**DATA_HEADERS, **(headers or {})}, "application/json")
+
+
+def problem(status: int, sentence: str, *, field: str = "", headers: dict[str, str] | None = None) -> Response:
+    """A problem document (RFC 9457); `field` names the input at fault."""
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": sentence}
+    if field and field != "body":
+        document["field"] = field
+    content = msgspec.json.encode(document)
+    return Response(content, status, {**DATA_HEADERS, **(headers or {})}, "application/problem+json")
