@@ -141,7 +141,7 @@ class FileLock:
         return self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def acquire(self) -> None:
-        """Takes the lock, waiting in the kernel while it is held elsewhere; blocks, so never call it on the event loop."""
+        """Takes the lock, waiting while it is held elsewhere; never call it on the event loop."""
         locked = self._lock(fcntl.LOCK_EX)
         assert locked, "a blocking flock returned without the lock"
 
