@@ -35,7 +35,7 @@ async def shorten(request: Request) -> Response:
     """`POST /api/v1/data/shorten`: 201 with the new link, 200 with one that was there already."""
     order = read_order(await request.body(), request.headers.get("content-type", ""))
     base = base_url(request)
-    made = await make_link(checked(order, own_hosts(request)), keyed="idempotency-key" in request.headers)
+    made = await make_link(checked(order, own_hosts(request)))
     answer = {"code": made.code, "short_url": f"{base}/{made.code}", "url": made.url}
     if made.expires:
         answer["expires_at"] = rfc3339(made.expires)

@@ -16,6 +16,7 @@ from shortener.links import now
 from shortener.model import tf
 from shortener.redirects import redirect, warm_redirect
 from shortener.refusal import Refusal
+from tenfold import TenfoldError
 
 _TITLES = {404: "Nothing here", 410: "This link has ended"}
 
@@ -48,6 +49,14 @@ async def say_http_error(request: Request, error: Exception) -> Response:
     return _failure(request, error.status_code, sentence, headers=dict(error.headers or {}))
 
 
+async def say_tenfold_error(request: Request, error: Exception) -> Response:
+    """An error of Tenfold's for a person; for a program Tenfold itself answers, with a problem document."""
+    assert isinstance(error, TenfoldError)
+    if error.public and prefers_html(request):
+        return pages.error_page(error.status, error.title, error.message)
+    raise error
+
+
 def _failure(
     request: Request, status: int, sentence: str, *, field: str = "", headers: dict[str, str] | None = None
 ) -> Response:
@@ -70,7 +79,7 @@ starlette = Starlette(
         Route("/{code}+", pages.preview, methods=["GET"]),
         Route("/{code}", follow, methods=["GET"]),
     ],
-    exception_handlers={Refusal: say_refusal, HTTPException: say_http_error},
+    exception_handlers={Refusal: say_refusal, HTTPException: say_http_error, TenfoldError: say_tenfold_error},
 )
 starlette.router.redirect_slashes = False
 

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
 
 from shortener import settings
-from shortener.codes import SEQUENCE_END, Permutation, hash_codes, is_reserved, permuted_code
-from shortener.model import (
-    ADVANCE_SEQUENCE,
-    FIND_LINK,
-    FIND_SEQUENCE,
-    INSERT_LINK,
-    INSERT_SEQUENCE,
-    tf,
-)
+from shortener.codes import Permutation, hash_codes, is_reserved, permuted_code
+from shortener.model import FIND_LINK, INSERT_LINK, tf
 from shortener.refusal import Refusal
+from tenfold import Transaction
 
 ATTEMPTS = 16
-BLOCK = 1_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _permutation = lru_cache(maxsize=4)(Permutation)
 
@@ -35,9 +26,9 @@ class Link:
     created: datetime
     expires: datetime | None
 
-    def has_ended(self, now: datetime) -> bool:
-        """Whether the link is gone."""
-        return self.expires is not None and self.expires <= now
+    def has_ended(self, moment: datetime) -> bool:
+        """Whether the link is gone at `moment`."""
+        return self.expires is not None and self.expires <= moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +63,18 @@ async def find_link(code: str) -> Link | None:
     return None if row is None else Link(row.code, row.url, row.created, row.expires)
 
 
-async def make_link(wanted: Wanted, *, keyed: bool) -> Made:
+async def make_link(wanted: Wanted) -> Made:
     """Stores a link under its alias or under the next free code of the selected generator.
 
-    `keyed` says that the request carries an Idempotency-Key: then every draw is part of a recorded transaction, so that
-    a replay takes the same path. `Refusal` when the alias is taken, or when no code was free.
+    `Refusal` when the alias leads elsewhere, or when no code was free. In a request with an Idempotency-Key all draws
+    and transactions repeat themselves, so the same link comes out.
     """
     if wanted.alias is not None:
-        made = await _store(wanted.alias, wanted, same_is_fine=True)
+        made = await insert_link(wanted.alias, wanted, now(), same_is_fine=True)
         if made is None:
             raise Refusal("alias", f"The alias {wanted.alias} is taken; choose another one.", status=409)
         return made
-    made = await (_make_hashed(wanted) if settings.generator() == "hash" else _make_permuted(wanted, keyed))
+    made = await (_make_hashed(wanted) if settings.generator() == "hash" else _make_permuted(wanted))
     if made is None:
         raise Refusal("body", f"No free code was found in {ATTEMPTS} attempts; send the request again.", status=503)
     return made
@@ -91,83 +82,32 @@ async def make_link(wanted: Wanted, *, keyed: bool) -> Made:
 
 async def _make_hashed(wanted: Wanted) -> Made | None:
     # Links that end have codes of their own: one that stays must not share the code of one that goes.
-    variant = wanted.expires.isoformat() if wanted.expires else ""
+    variant = str(tf.ids.uuid7()) if wanted.expires else ""
     for code in hash_codes(wanted.url, ATTEMPTS, variant=variant):
-        if made := await _store(code, wanted, same_is_fine=True):
+        if made := await insert_link(code, wanted, now(), same_is_fine=True):
             return made
     return None
 
 
-async def _make_permuted(wanted: Wanted, keyed: bool) -> Made | None:
+async def _make_permuted(wanted: Wanted) -> Made | None:
     for _ in range(ATTEMPTS):
-        number = await take_numbers("links", 1) if keyed else await numbers.next()
-        code = permuted_code(number, _permutation(settings.code_key()))
+        code = permuted_code(await tf.ids.sequence("links"), _permutation(settings.code_key()))
         # Taken is possible: an alias may look like a code, and an earlier key may have made it.
-        if not is_reserved(code) and (made := await _store(code, wanted, same_is_fine=False)):
+        if not is_reserved(code) and (made := await insert_link(code, wanted, now(), same_is_fine=False)):
             return made
     return None
-
-
-async def _store(code: str, wanted: Wanted, *, same_is_fine: bool) -> Made | None:
-    """The stored link; None when the code leads elsewhere already."""
-    stored = await insert_link(code, url=wanted.url, created=now(), expires=wanted.expires, same_is_fine=same_is_fine)
-    if stored is None:
-        return None
-    expires = datetime.fromisoformat(stored["expires"]) if stored["expires"] else None
-    return Made(stored["code"], stored["url"], expires, stored["new"])
 
 
 @tf.database.transaction(key="code")
 async def insert_link(
-    tx: Any, code: str, *, url: str, created: datetime, expires: datetime | None, same_is_fine: bool
-) -> dict[str, Any] | None:
-    """Inserts a link unless its code is taken: then None, or the stored one when it is the same and that is fine.
-
-    The result is plain data because it is kept with the commit and given again to a replay.
-    """
+    tx: Transaction, code: str, wanted: Wanted, created: datetime, *, same_is_fine: bool
+) -> Made | None:
+    """Inserts a link under a free code. When the code is taken: None, or the stored link when it is the same one and
+    that is fine."""
     stored = await tx.one_or_none(FIND_LINK, code=code)
     if stored is None:
-        await tx.run(INSERT_LINK, code=code, url=url, created=created, expires=expires)
+        await tx.run(INSERT_LINK, code=code, url=wanted.url, created=created, expires=wanted.expires)
         tf.cache.invalidate(tx, find_link, code)
-    elif not same_is_fine or (stored.url, stored.expires) != (url, expires):
+    elif not same_is_fine or (stored.url, stored.expires) != (wanted.url, wanted.expires):
         return None
-    return {"code": code, "url": url, "expires": expires.isoformat() if expires else None, "new": stored is None}
-
-
-@tf.database.transaction()
-async def take_numbers(tx: Any, name: str, count: int) -> int:
-    """Takes `count` numbers of a sequence for good and gives the first of them."""
-    first = await tx.scalar(FIND_SEQUENCE, name=name)
-    if first is None:
-        first = 0
-        await tx.run(INSERT_SEQUENCE, name=name, next=count)
-    else:
-        await tx.run(ADVANCE_SEQUENCE, which=name, to=first + count)
-    assert first + count <= SEQUENCE_END, "the sequence of codes is used up"
-    return int(first)
-
-
-class Numbers:
-    """The numbers of this process: taken from the database a block at a time, handed out one by one.
-
-    What is left of a block when the process ends is lost; there are 4,398 thousand million numbers.
-    """
-
-    def __init__(self, name: str, block: int) -> None:
-        self._name = name
-        self._block = block
-        self._next = self._end = 0
-        self._refill = asyncio.Lock()
-
-    async def next(self) -> int:
-        """A number that nobody else gets."""
-        while self._next >= self._end:
-            async with self._refill:
-                if self._next >= self._end:
-                    self._next = await take_numbers(self._name, self._block)
-                    self._end = self._next + self._block
-        self._next += 1
-        return self._next - 1
-
-
-numbers = Numbers("links", BLOCK)
+    return Made(code, wanted.url, wanted.expires, new=stored is None)

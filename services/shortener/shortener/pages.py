@@ -21,6 +21,7 @@ from shortener.codes import looks_like_code
 from shortener.links import Link, find_link, make_link, now
 from shortener.refusal import Refusal
 from shortener.urls import host_of
+from tenfold import TenfoldError
 
 ENDINGS = (("", "Never"), ("1h", "In an hour"), ("1d", "In a day"), ("7d", "In a week"), ("30d", "In 30 days"))
 _FORM_FIELDS = ("url", "alias", "expires_in")
@@ -75,10 +76,18 @@ async def submit(request: Request) -> Response:
     try:
         values = read_form(await request.body(), request.headers.get("content-type", ""))
         order = Order(values["url"], values["alias"] or None, values["expires_in"])
-        made = await make_link(checked(order, own_hosts(request)), keyed="idempotency-key" in request.headers)
+        made = await make_link(checked(order, own_hosts(request)))
     except Refusal as refusal:
         return page("home.html", refusal.status, **_form(base, values, refusal), made=None)
+    except TenfoldError as error:  # a full disk, a database that is moving: what was typed stays in the form
+        if not error.public:
+            raise
+        return page("home.html", error.status, **_form(base, values, _as_refusal(error)), made=None)
     return RedirectResponse(f"/?made={made.code}", 303, {"cache-control": "no-store"})
+
+
+def _as_refusal(error: TenfoldError) -> Refusal:
+    return Refusal("body", error.message.removesuffix(".") + ".", status=error.status)
 
 
 def read_form(body: bytes, content_type: str) -> dict[str, str]:
