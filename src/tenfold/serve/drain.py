@@ -49,15 +49,17 @@ class Drain:
     async def _run(self, limit_s: float) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit_s
-        if self._server.started:
-            for listener in self._server.servers:
-                listener.close()
-            WebProtocol.draining = True
-            for connection in self._connections():
-                connection.announce_close()
-            while self._server.server_state.connections and loop.time() < deadline:
-                self._close_silent(loop.time())
-                await asyncio.sleep(LOOK_EVERY_S)
+        # Asked to leave during its start: what it accepts in between is drained too.
+        while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(LOOK_EVERY_S)
+        for listener in self._server.servers:
+            listener.close()
+        WebProtocol.draining = True
+        for connection in self._connections():
+            connection.announce_close()
+        while self._server.server_state.connections and loop.time() < deadline:
+            self._close_silent(loop.time())
+            await asyncio.sleep(LOOK_EVERY_S)
         if left := len(self._server.server_state.connections):
             log.warning("The drain's limit of %g s has passed with %d connections open.", limit_s, left)
         self._server.should_exit = True

@@ -6,6 +6,7 @@ import importlib
 import sys
 import traceback
 from pathlib import Path
+from types import ModuleType
 
 from tenfold.core.errors import SpecError, TenfoldError
 from tenfold.serve.asgi import TenfoldASGI
@@ -48,7 +49,7 @@ def load_app(name: str, root: Path) -> TenfoldASGI:
     return found
 
 
-def _import(module_name: str, name: str, root: Path) -> object:
+def _import(module_name: str, name: str, root: Path) -> ModuleType:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -83,7 +84,7 @@ def _place(error: BaseException, root: Path) -> str:
     return f"{chosen.filename}, line {chosen.lineno}"
 
 
-def _similar(module: object, attribute: str) -> str:
+def _similar(module: ModuleType, attribute: str) -> str:
     apps = [key for key, value in vars(module).items() if isinstance(value, TenfoldASGI)]
     if apps:
         return f'It has "{apps[0]}"; write that behind the colon.'

@@ -13,7 +13,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class NodeSocket:
     """Serves the operations of one node. `operations` maps an op to what answers it; `listener_fd` is what the built-in
     op `listener` hands out, or -1 when there is none."""
 
-    def __init__(self, path: Path, operations: dict[str, Operation], *, listener_fd: int = -1) -> None:
+    def __init__(self, path: Path, operations: Mapping[str, Operation], *, listener_fd: int = -1) -> None:
         self._path = path
         self._operations = operations
         self._listener_fd = listener_fd

@@ -106,8 +106,8 @@ class WebProcess:
         self._drain = Drain(self._server)
         self._stamp = _stamp(environment.map_path)
         app.access = AccessLog(sys.stdout.fileno(), app.runtime.clock)
-        app.runtime.on_fatal(self._die)
         app.adopt(current)
+        app.runtime.on_fatal(self._die)
 
     async def run(self) -> None:
         """Serves until drained. Raises what kept the service from starting."""
@@ -187,7 +187,7 @@ class WebProcess:
         try:
             self._take_over(read_map(self._environment.map_path))
         except TenfoldError as error:
-            log.error("The new map is not adopted: %s", error)  # noqa: TRY400 - its sentence says all there is
+            log.error("The new map is not adopted: %s", error)
 
     def _leave(self) -> None:
         self._app.leaving = "The process is leaving: it finishes what its clients have begun."
