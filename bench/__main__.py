@@ -1,0 +1,21 @@
+"""`python -m bench [NAME ...]`: all measurements, or the named ones."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+ALL = ("database", "cache", "start", "http")
+
+
+def main() -> None:
+    """Runs what was asked for, in order."""
+    names = sys.argv[1:] or list(ALL)
+    unknown = [name for name in names if name not in ALL]
+    if unknown:
+        raise SystemExit(f"There is no {', '.join(unknown)}; there are: {', '.join(ALL)}.")
+    for name in names:
+        importlib.import_module(f"bench.{name}").main()
+
+
+main()
