@@ -86,17 +86,8 @@ class Tenfold:
         if self._map is None and MAP_VARIABLE in os.environ:
             self.adopt(read_map(Path(os.environ[MAP_VARIABLE])))
         await self.database.start(self.database_config(), self._on_fatal)
-        try:
-            await self._start_ids()
-        except BaseException:
-            await self.database.stop()
-            raise
+        await self.ids.start()
         self._is_open = True
-
-    async def _start_ids(self) -> None:
-        """Leases a node id, unless the schema is not there yet: then the process is not ready, and says why."""
-        if self.database.ready()[0]:
-            await self.ids.start()
 
     async def close(self) -> None:
         """Finishes what was accepted, then closes. Safe to call twice, and without `open`."""
@@ -120,6 +111,11 @@ class Tenfold:
         self.cache.adopt(new.cache.entries, new.cache.bytes)
         if self._is_open:
             self.database.adopt(self.database_config())
+
+    def forget_map(self) -> None:
+        """Goes back to the embedded defaults, so that a map of any epoch can be adopted; only while closed."""
+        assert not self._is_open, "an open service keeps its map"
+        self._map = None
 
     def ready(self) -> tuple[bool, str]:
         """Whether requests can be served, and why not."""
