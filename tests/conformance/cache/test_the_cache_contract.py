@@ -13,7 +13,7 @@ from cache_backends import BACKENDS
 
 from tenfold.blocks.cache import MISSING, Cache, KeyRefused
 from tenfold.core.clock import ManualClock
-from tenfold.core.errors import ContractError, NotFound, Unavailable
+from tenfold.core.errors import ContractError, NotFound, Unavailable, UsageError
 from tenfold.core.randomness import SeededRandomness
 
 
@@ -699,5 +699,5 @@ def test_functions_that_this_cache_does_not_know_are_refused(lab: Callable[..., 
 
 @pytest.mark.parametrize("options", [{"ttl": 0}, {"timeout": 0}, {"none_ttl": -1}, {"jitter": 1.0}, {"ttl": -5}])
 def test_bounds_in_time_that_make_no_sense_are_refused(lab: Callable[..., Lab], options: dict[str, Any]) -> None:
-    with pytest.raises((ContractError, ValueError)):
+    with pytest.raises((ContractError, UsageError)):
         lab(**options)

@@ -71,17 +71,17 @@ class Ids:
         self._span: Span | None = None
         self._blocks: dict[str, _Block] = {}
         self._reserve = database.transaction()(_reserve)
-        self._lease = NodeLease(database, clock, randomness.bytes(8).hex(), lease_ttl_s)
-        self._lease.on_span = self._begin_span
+        self.lease = NodeLease(database, clock, randomness.bytes(8).hex(), lease_ttl_s)
+        self.lease.on_span = self._begin_span
 
     async def start(self) -> None:
         """Leases a node for snowflakes. Does not raise when that fails: it is tried again, and `snowflake` says why."""
         self._blocks.clear()  # their locks belong to an earlier loop, if there was one
-        await self._lease.start()
+        await self.lease.start()
 
     async def stop(self) -> None:
         """Gives the node back."""
-        await self._lease.stop(self._snowflake_tick // TICKS_PER_MS)
+        await self.lease.stop(self._snowflake_tick // TICKS_PER_MS)
 
     def uuid7(self) -> UUID:
         """A version 7 UUID (RFC 9562): sorts by time, strictly increasing in this process, 62 random bits.
@@ -101,9 +101,11 @@ class Ids:
         """
         if (digest := _keyed("snowflake")) is not None:
             return keyed_snowflake(digest)
-        span, now_ms = self._lease.span, snowflake_ms(self._clock.wall_us())
+        span, now_ms = self.lease.span, snowflake_ms(self._clock.wall_us())
         tick = next_tick(now_ms * TICKS_PER_MS, self._snowflake_tick)
         milliseconds = tick // TICKS_PER_MS
+        if now_ms < 0:
+            raise _clock_before_epoch()
         if span is None or milliseconds > span.until_ms:
             raise self._no_node(span)
         if milliseconds - now_ms > BACK_STEP_MAX_MS:
@@ -156,8 +158,8 @@ class Ids:
         self._span = span
 
     def _no_node(self, span: Span | None) -> Unavailable:
-        self._lease.hurry()
-        reason = self._lease.reason if span is None else "the lease of this process ran out and is being renewed"
+        self.lease.hurry()
+        reason = self.lease.reason if span is None else "the lease of this process ran out and is being renewed"
         return Unavailable(f"No snowflake can be made: {reason}.", hint="Try again shortly.", code="TF-IDS-LEASE")
 
 
@@ -175,6 +177,14 @@ def _clock_back(behind_ms: int) -> Unavailable:
         hint="Ids go on when it has caught up; a restarted process goes on at once with another node.",
         code="TF-IDS-CLOCK",
         retry_after_s=behind_ms / 1000,
+    )
+
+
+def _clock_before_epoch() -> Unavailable:
+    return Unavailable(
+        "No snowflake can be made: the clock says that it is before 2024.",
+        hint="Set the machine's clock.",
+        code="TF-IDS-CLOCK",
     )
 
 

@@ -159,7 +159,8 @@ class NodeLease:
             else:
                 self._wake.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._ttl_s / 3)
+                    async with asyncio.timeout(self._ttl_s / 3):
+                        await self._wake.wait()
             await self.renew()
 
 
