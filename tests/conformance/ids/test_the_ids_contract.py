@@ -191,6 +191,51 @@ def test_a_node_given_back_is_taken_at_once_and_goes_on_later(run: Callable[[Bod
     run(body)
 
 
+def test_a_clock_step_between_the_lease_and_the_first_id_does_not_reach_into_the_past_of_the_node(
+    run: Callable[[Body], None],
+) -> None:
+    async def body(database: Database) -> None:
+        clock = ManualClock(NOW_US)
+        first, second = make(database, clock), make(database, clock)
+        await first.start()
+        made = [first.snowflake() for _ in range(5)]
+        await first.stop()
+        clock.advance(0.01)
+        await second.start()
+        clock.step_wall(-0.3)
+        made += [second.snowflake() for _ in range(5)]
+        assert node_of(made[-1]) == node_of(made[0])
+        assert increasing(made)
+        await second.stop()
+
+    run(body)
+
+
+def test_a_change_to_a_lower_node_within_one_millisecond_still_increases(run: Callable[[Body], None]) -> None:
+    async def body(database: Database) -> None:
+        clock = ManualClock(NOW_US)
+        low, high = make(database, clock), make(database, clock)
+        await low.start()
+        await high.start()
+        await low.stop()
+        clock.advance(0.01)
+        before = high.snowflake()
+
+        @database.transaction()
+        async def rob(tx: Any) -> None:
+            robbed = update(tf_lease).where(tf_lease.c.name == "snowflake/1")
+            await tx.run(robbed.values(holder="another", epoch=99, expires_us=NOW_US * 2))
+
+        await rob()
+        await high.lease.renew()
+        after = high.snowflake()
+        assert (node_of(before), node_of(after)) == (1, 0)
+        assert after > before
+        await high.stop()
+
+    run(body)
+
+
 def test_a_paused_process_refuses_until_it_has_renewed(run: Callable[[Body], None]) -> None:
     async def body(database: Database) -> None:
         clock = ManualClock(NOW_US)

@@ -40,7 +40,7 @@ def test_the_example_of_rfc_9562_appendix_a_6() -> None:
     assert str(made) == "017f22e2-79b0-7cc3-98c4-dc0c0c07398f"
 
 
-@given(wall_us=st.integers(0, 2**58), random=st.integers(0, 2**62 - 1))
+@given(wall_us=st.integers(0, 2**57), random=st.integers(0, 2**62 - 1))
 def test_a_uuid7_carries_its_time_its_version_and_all_random_bits(wall_us: int, random: int) -> None:
     made = UUID(int=uuid7_int(uuid7_tick(wall_us), random))
     assert (made.version, made.variant) == (7, RFC_4122)
