@@ -93,7 +93,7 @@ def _check_names(fields: dict[str, Any]) -> None:
     for name in fields:
         if name not in FIELDS:
             near = difflib.get_close_matches(name[:40], FIELDS, n=1)
-            guess = f" Did you mean {near[0]}?" if near else f" Known are {', '.join(FIELDS)}."
+            guess = f" Perhaps {near[0]} was meant." if near else f" Known are {', '.join(FIELDS)}."
             raise Refusal("body", f"The field {name[:40]!a} is unknown.{guess}")
 
 

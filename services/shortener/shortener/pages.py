@@ -57,7 +57,7 @@ def page(template: str, status: int = 200, **values: Any) -> Response:
 
 def error_page(status: int, title: str, sentence: str) -> Response:
     """A page that says what went wrong and where to go on."""
-    return page("error.html", status, title=title, sentence=sentence)
+    return page("error.html", status, number=status, title=title, sentence=sentence)
 
 
 async def first_page(request: Request) -> Response:

@@ -88,7 +88,7 @@ def test_orders_that_make_no_sense(client: httpx.Client, order: dict[str, Any], 
 
 def test_an_unknown_field_is_named_and_the_right_one_guessed(client: httpx.Client):
     assert_problem(
-        client.post(SHORTEN, json={"url": GOOD, "alais": "x"}), 400, "'alais' is unknown. Did you mean alias?"
+        client.post(SHORTEN, json={"url": GOOD, "alais": "x"}), 400, "'alais' is unknown. Perhaps alias was meant."
     )
     assert_problem(client.post(SHORTEN, json={"url": GOOD, "zzz\r\n": 1}), 400, "Known are url")
 
