@@ -1,7 +1,8 @@
 """Turns between processes that write to one SQLite file.
 
 SQLite's busy handler polls with growing sleeps and has no queue: under load a process can wait for seconds and then
-fail. A `flock` on a file beside the database wakes the next one at once, and the kernel releases it when a process dies.
+fail. A `flock` on a file beside the database wakes the next one at once, and the kernel releases it when a process
+dies.
 """
 
 from __future__ import annotations

@@ -4,12 +4,13 @@
     thread    ------ lock, BEGIN IMMEDIATE ---->                        COMMIT (fsync) ---->
 
 BEGIN and COMMIT block (another process may hold the lock; COMMIT waits for the disk), so they run in one thread of
-their own. Bodies are plain synchronous code of a few microseconds, so they run on the loop, where they need no locks. What a
-body returned *or raised* is released only after the COMMIT that holds it: nobody is told of a write that could still
-vanish, and nobody is told of a conflict with a row that could.
+their own. Bodies are plain synchronous code of a few microseconds, so they run on the loop, where they need no locks.
+What a body returned *or raised* is released only after the COMMIT that holds it: nobody is told of a write that could
+still vanish, and nobody is told of a conflict with a row that could.
 
-Guarantees: a result released means the transaction is on disk; an error of a body means that body left no trace; when COMMIT fails and ROLLBACK succeeds, the whole batch was surely not applied; when both fail the outcome is unknown
-and `on_fatal` is called, because only a new process that recovers the log can tell.
+Guarantees: a result released means the transaction is on disk; an error of a body means that body left no trace; when
+COMMIT fails and ROLLBACK succeeds, the whole batch was surely not applied; when both fail the outcome is unknown and
+`on_fatal` is called, because only a new process that recovers the log can tell.
 """
 
 from __future__ import annotations
