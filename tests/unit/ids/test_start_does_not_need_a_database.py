@@ -14,6 +14,7 @@ from tenfold.blocks.ids import Ids
 from tenfold.core.clock import ManualClock
 from tenfold.core.errors import Unavailable
 from tenfold.core.randomness import SeededRandomness
+from tenfold.drivers.sqlite import open_writer
 
 
 def test_a_closed_database_is_the_reason_given() -> None:
@@ -46,3 +47,18 @@ def test_one_object_can_be_started_again_on_another_loop(tmp_path: Path) -> None
     for _ in range(3):
         asyncio.run(body())
     assert len(set(made)) == 12
+
+
+def test_a_database_without_our_tables_is_the_reason_given(tmp_path: Path) -> None:
+    async def body() -> None:
+        open_writer(tmp_path / "empty.db", create=True).close()
+        database = Database(MetaData())
+        await database.start(DatabaseConfig(tmp_path / "empty.db", "test"), lambda error: None)
+        ids = Ids(database, ManualClock(1_800_000_000_000_000), SeededRandomness(1))
+        await ids.start()
+        with pytest.raises(Unavailable, match="TF-IDS-LEASE"):
+            ids.snowflake()
+        await ids.stop()
+        await database.stop()
+
+    asyncio.run(body())
