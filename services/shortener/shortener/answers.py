@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -32,23 +34,29 @@ PAGE_HEADERS = {
 DATA_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff", "x-robots-tag": "noindex"}
 
 
-def base_url(request: Request) -> str:
-    """What stands before `/CODE`: the setting `public_url`, else what the client asked for; `Refusal` of a bad Host."""
-    asked = _asked_url(request)
-    return settings.public_url() or asked
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this service is, as the client sees it: `base` stands before `/CODE`; no link may lead to `own_hosts`."""
+
+    base: str
+    host: str
+    own_hosts: frozenset[str]
 
 
-def own_hosts(request: Request) -> frozenset[str]:
-    """The names of this service, to which no link may lead."""
-    addresses = {_asked_url(request), settings.public_url()}
-    return frozenset(_spelling(host_of(address)) for address in addresses if "://" in address)
-
-
-def _asked_url(request: Request) -> str:
+def place_of(request: Request) -> Place:
+    """The setting `public_url`, else what the client asked for; `Refusal` of a Host header that is none."""
     hosts = request.headers.getlist("host")
     if len(hosts) != 1 or not _HOST.match(hosts[0]):
         raise Refusal("body", "The Host header is missing or not a host name with an optional port.")
-    return f"{request.url.scheme}://{hosts[0].lower()}"
+    return _place(request.scope["scheme"], hosts[0].lower(), settings.public_url())
+
+
+@lru_cache(maxsize=256)
+def _place(scheme: str, host: str, public_url: str) -> Place:
+    asked = f"{scheme}://{host}"
+    base = public_url or asked
+    own = frozenset(_spelling(host_of(address)) for address in (asked, base))
+    return Place(base, base.partition("://")[2], own)
 
 
 def _spelling(host: str) -> str:
@@ -60,7 +68,7 @@ def _spelling(host: str) -> str:
 
 def prefers_html(request: Request) -> bool:
     """Whether a person with a browser is asking. Programs, which accept anything or JSON, get JSON."""
-    if request.url.path.startswith("/api/"):
+    if request.scope["path"].startswith("/api/"):
         return False
     qualities = dict(map(_quality, request.headers.get("accept", "").lower().split(",")))
     html = qualities.get("text/html", 0.0)

@@ -11,7 +11,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shortener.answers import base_url, data, own_hosts
+from shortener.answers import data, place_of
 from shortener.codes import check_alias
 from shortener.expiry import moment_of
 from shortener.links import Wanted, make_link, now
@@ -34,9 +34,9 @@ class Order:
 async def shorten(request: Request) -> Response:
     """`POST /api/v1/data/shorten`: 201 with the new link, 200 with one that was there already."""
     order = read_order(await request.body(), request.headers.get("content-type", ""))
-    base = base_url(request)
-    made = await make_link(checked(order, own_hosts(request)))
-    answer = {"code": made.code, "short_url": f"{base}/{made.code}", "url": made.url}
+    place = place_of(request)
+    made = await make_link(checked(order, place.own_hosts))
+    answer = {"code": made.code, "short_url": f"{place.base}/{made.code}", "url": made.url}
     if made.expires:
         answer["expires_at"] = rfc3339(made.expires)
     return data(answer, 201 if made.new else 200, {"location": answer["short_url"]})

@@ -69,9 +69,9 @@ def _failure(
 
 starlette = Starlette(
     routes=[
+        Route("/api/v1/data/shorten", api.shorten, methods=["POST"]),
         Route("/", pages.first_page, methods=["GET"]),
         Route("/", pages.submit, methods=["POST"]),
-        Route("/api/v1/data/shorten", api.shorten, methods=["POST"]),
         Route("/api/v1/{code}", follow, methods=["GET"]),
         Route("/static/{name}", pages.static, methods=["GET"]),
         Route("/favicon.ico", pages.icon, methods=["GET"]),

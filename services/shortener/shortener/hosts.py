@@ -24,8 +24,9 @@ localhost localdomain local internal intranet private corp home lan home.arpa in
 _REBINDING_SUFFIX_WORDS = """
 nip.io sslip.io xip.io localtest.me lvh.me vcap.me lacolhost.com traefik.me 1u.ms rbndr.us
 """
-_PRIVATE_SUFFIXES = tuple(_PRIVATE_SUFFIX_WORDS.split())
-_REBINDING_SUFFIXES = tuple(_REBINDING_SUFFIX_WORDS.split())
+# With a dot before it every one of them, so that one `endswith` judges a name with a dot before it too.
+_PRIVATE_SUFFIXES = tuple("." + word for word in _PRIVATE_SUFFIX_WORDS.split())
+_REBINDING_SUFFIXES = tuple("." + word for word in _REBINDING_SUFFIX_WORDS.split())
 
 # Everything outside the global internet (IANA special-purpose registry) and one metadata service inside it.
 _REFUSED_V4_TEXT = """
@@ -70,9 +71,9 @@ def _canonical_name(name: str) -> str:
     labels = name.split(".")
     if len(name) > 253 or not all(_LABEL.match(label) and _decodes(label) for label in labels):
         raise _not_a_host(name)
-    if len(labels) == 1 or _ends_with(name, _PRIVATE_SUFFIXES):
+    if len(labels) == 1 or f".{name}".endswith(_PRIVATE_SUFFIXES):
         raise Refusal("url", f"The host {name} is not on the public internet; links to private hosts are refused.")
-    if _ends_with(name, _REBINDING_SUFFIXES):
+    if f".{name}".endswith(_REBINDING_SUFFIXES):
         raise Refusal("url", f"The host {name} can stand for a private address; links to it are refused.")
     return name
 
@@ -86,10 +87,6 @@ def _decodes(label: str) -> bool:
     except idna.IDNAError:
         return False
     return True
-
-
-def _ends_with(name: str, suffixes: tuple[str, ...]) -> bool:
-    return any(name == suffix or name.endswith("." + suffix) for suffix in suffixes)
 
 
 def _canonical_v4(name: str) -> str:

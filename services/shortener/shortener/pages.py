@@ -10,12 +10,11 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import jinja2
-from starlette.datastructures import URL
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from shortener.answers import PAGE_HEADERS, base_url, data, own_hosts, prefers_html
+from shortener.answers import PAGE_HEADERS, Place, data, place_of, prefers_html
 from shortener.api import Order, checked, rfc3339
 from shortener.codes import looks_like_code
 from shortener.links import Link, find_link, make_link, now
@@ -62,27 +61,27 @@ def error_page(status: int, title: str, sentence: str) -> Response:
 
 async def first_page(request: Request) -> Response:
     """`GET /`: the form; with `?made=CODE` also the link that was just made, so that reloading makes no second one."""
-    base = base_url(request)
+    place = place_of(request)
     code = request.query_params.get("made", "")
     link = await find_link(code) if looks_like_code(code) else None
-    made = shown(link, base) if link and not link.has_ended(now()) else None
-    return page("home.html", **_form(base, {}), made=made)
+    made = shown(link, place) if link and not link.has_ended(now()) else None
+    return page("home.html", **_form(place, {}), made=made)
 
 
 async def submit(request: Request) -> Response:
     """`POST /`: makes the link and goes to the page that shows it; the form again when something is wrong with it."""
-    base = base_url(request)
+    place = place_of(request)
     values: dict[str, str] = {}
     try:
         values = read_form(await request.body(), request.headers.get("content-type", ""))
         order = Order(values["url"], values["alias"] or None, values["expires_in"])
-        made = await make_link(checked(order, own_hosts(request)))
+        made = await make_link(checked(order, place.own_hosts))
     except Refusal as refusal:
-        return page("home.html", refusal.status, **_form(base, values, refusal), made=None)
+        return page("home.html", refusal.status, **_form(place, values, refusal), made=None)
     except TenfoldError as error:  # a full disk, a database that is moving: what was typed stays in the form
         if not error.public:
             raise
-        return page("home.html", error.status, **_form(base, values, _as_refusal(error)), made=None)
+        return page("home.html", error.status, **_form(place, values, _as_refusal(error)), made=None)
     return RedirectResponse(f"/?made={made.code}", 303, {"cache-control": "no-store"})
 
 
@@ -101,9 +100,9 @@ def read_form(body: bytes, content_type: str) -> dict[str, str]:
     return {name: fields.get(name, [""])[0].strip(" ") for name in _FORM_FIELDS}
 
 
-def _form(base: str, values: dict[str, str], refusal: Refusal | None = None) -> dict[str, Any]:
+def _form(place: Place, values: dict[str, str], refusal: Refusal | None = None) -> dict[str, Any]:
     return {
-        "host": URL(base).netloc,
+        "host": place.host,
         "endings": ENDINGS,
         "values": {name: values.get(name, "") for name in _FORM_FIELDS},
         "errors": dict.fromkeys(("url", "alias", "expires", "body"), "") | _said(refusal),
@@ -116,11 +115,11 @@ def _said(refusal: Refusal | None) -> dict[str, str]:
 
 async def preview(request: Request) -> Response:
     """`GET /CODE+`: where a link leads, without going there; JSON for programs."""
-    base = base_url(request)
+    place = place_of(request)
     link = await live_link(request.path_params["code"])
     if prefers_html(request):
-        return page("preview.html", link=shown(link, base))
-    details = {"code": link.code, "short_url": f"{base}/{link.code}", "url": link.url}
+        return page("preview.html", link=shown(link, place))
+    details = {"code": link.code, "short_url": f"{place.base}/{link.code}", "url": link.url}
     times = {"created_at": rfc3339(link.created), "expires_at": rfc3339(link.expires) if link.expires else None}
     return data(details | times, headers={"vary": "accept"})
 
@@ -135,14 +134,14 @@ async def live_link(code: str) -> Link:
     return link
 
 
-def shown(link: Link, base: str) -> dict[str, Any]:
+def shown(link: Link, place: Place) -> dict[str, Any]:
     """A link as the templates show it."""
     host = host_of(link.url)
     before, _, after = link.url.partition(host)
     return {
         "code": link.code,
-        "short_url": f"{base}/{link.code}",
-        "short_url_shown": f"{URL(base).netloc}/{link.code}",
+        "short_url": f"{place.base}/{link.code}",
+        "short_url_shown": f"{place.host}/{link.code}",
         "url": link.url,
         "host": host,
         "url_before": before,

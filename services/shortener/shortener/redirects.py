@@ -18,20 +18,19 @@ def warm_redirect(request: Request, code: str) -> Response | None:
     link = find_link.peek(code)
     if link is MISSING or link is None:
         return None
-    if link.expires is None:
-        return redirect_to_stay(link.url, settings.redirect_status(), settings.redirect_max_age())
-    moment = now()
-    return None if link.has_ended(moment) else redirect(link, moment)
+    moment = now() if link.expires else None
+    return None if moment and link.has_ended(moment) else redirect(link, moment)
 
 
-def redirect(link: Link, moment: datetime) -> Response:
-    """The redirect of a link that has not ended at `moment`."""
-    status, max_age = settings.redirect_status(), settings.redirect_max_age()
+def redirect(link: Link, moment: datetime | None) -> Response:
+    """The redirect of a link that has not ended at `moment`; a link without an end needs none."""
+    status = settings.redirect_status()
+    max_age = settings.redirect_max_age() if status == 301 else 0
     if link.expires is None:
         return redirect_to_stay(link.url, status, max_age)
+    assert moment is not None, "a link that ends is judged by the time"
     # A remembered redirect must not outlive its link.
-    left = int((link.expires - moment).total_seconds())
-    return _redirect(link.url, status, min(max_age, left))
+    return _redirect(link.url, status, min(max_age, int((link.expires - moment).total_seconds())))
 
 
 @lru_cache(maxsize=20_000)

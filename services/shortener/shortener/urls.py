@@ -20,6 +20,9 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _PARTS = re.compile(r"//([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?\Z")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})|(.)", re.DOTALL)
+# What most addresses are made of; these parts pass as they are.
+_PLAIN = re.compile(r"[!-\[\]-~]+\Z")
+_NOTHING_TO_ESCAPE = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/-]*\Z")
 _UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 _IN_PATH = _UNRESERVED | frozenset("!$&'()*+,;=:@/")
 _IN_QUERY = _IN_PATH | frozenset("?")
@@ -62,6 +65,8 @@ def _check_characters(text: str) -> None:
     if not text:
         raise Refusal("url", "Enter the address that the short link should lead to.")
     _check_length(text)
+    if _PLAIN.match(text):
+        return
     if any(unicodedata.category(c) in _FORBIDDEN_CATEGORIES or c in _BIDIRECTIONAL for c in text):
         raise Refusal("url", "The address contains a control character, which an address cannot have.")
     if any(c.isspace() for c in text):
@@ -117,6 +122,8 @@ def _canonical_fragment(fragment: str) -> str:
 
 def _escape(text: str, allowed: frozenset[str]) -> str:
     """Escapes in capitals, unreserved characters unescaped, everything that is not `allowed` escaped as UTF-8."""
+    if _NOTHING_TO_ESCAPE.match(text):
+        return text
 
     def canonical(found: re.Match[str]) -> str:
         code, plain = found.groups()
@@ -130,6 +137,8 @@ def _escape(text: str, allowed: frozenset[str]) -> str:
 
 def _without_dot_segments(path: str) -> str:
     """RFC 3986, 5.2.4, for a path that is empty or starts with a slash."""
+    if "/." not in path:
+        return path
     kept: list[str] = []
     segments = path.split("/")[1:]
     for segment in segments:
@@ -137,6 +146,6 @@ def _without_dot_segments(path: str) -> str:
             kept[-1:] = []
         elif segment != ".":
             kept.append(segment)
-    if segments and segments[-1] in (".", ".."):
+    if segments[-1] in (".", ".."):
         kept.append("")
-    return "/" + "/".join(kept) if segments else ""
+    return "/" + "/".join(kept)
