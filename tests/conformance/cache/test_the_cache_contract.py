@@ -528,6 +528,19 @@ def test_a_loader_may_read_other_keys_and_other_functions(lab: Callable[..., Lab
     run(body())
 
 
+def test_a_long_chain_of_loaders_is_no_circle(lab: Callable[..., Lab]) -> None:
+    async def body() -> None:
+        it = lab()
+
+        @it.cache.read("chain:{left}", ttl=100)
+        async def chain(left: int) -> int:
+            return left if left == 0 else await chain(left - 1)
+
+        assert await asyncio.gather(chain(2_000), chain(1_999), chain(0)) == [0, 0, 0]
+
+    run(body())
+
+
 def test_a_loader_that_never_returns_is_given_up(lab: Callable[..., Lab]) -> None:
     async def body() -> None:
         it = lab(timeout=0.02)

@@ -144,17 +144,20 @@ def _refuse_circle(ident: Hashable, name: str, target: Flight | None) -> None:
         if above.ident == ident and not above.future.done():
             raise _circle(path)
         above = above.parent
-    if target is not None and not waiter.future.done() and _leads_to(target, waiter, set()):
+    if target is not None and not waiter.future.done() and _leads_to(target, waiter):
         raise _circle([name, waiter.name, name])
 
 
-def _leads_to(flight: Flight, wanted: Flight, seen: set[int]) -> bool:
-    if flight is wanted:
-        return True
-    if id(flight) in seen:
-        return False
-    seen.add(id(flight))
-    return any(_leads_to(other, wanted, seen) for other in flight.waits_for)
+def _leads_to(start: Flight, wanted: Flight) -> bool:
+    """Whether `start`, by what its loader waits for and so on, waits for `wanted`."""
+    reached, seen = [start], {id(start)}
+    for flight in reached:
+        if flight is wanted:
+            return True
+        new = [other for other in flight.waits_for if id(other) not in seen]
+        seen.update(map(id, new))
+        reached.extend(new)
+    return False
 
 
 def _circle(path: list[str]) -> ContractError:
