@@ -104,7 +104,7 @@ def test_a_body_of_10_mb_gets_a_whole_413(running: Service, how: str, key: bytes
         head = b"POST / HTTP/1.1\r\nContent-Type: application/json\r\n%sTransfer-Encoding: chunked\r\n\r\n" % key
         found = problem(running.send(head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)))
     assert (found["status"], found["code"]) == (413, "TF-BODY")
-    assert "1000000 bytes" in found["detail"]
+    assert "1048576 bytes" in found["detail"]
 
 
 def test_a_client_that_asks_before_it_sends_is_refused_without_sending(running: Service) -> None:

@@ -105,10 +105,10 @@ def accepts(running: Service, size: int) -> bool:
 def test_a_new_map_is_adopted_when_it_is_pushed(tmp_path: Path) -> None:
     with service(tmp_path) as running:
         node = running.start().until_ready()
-        assert accepts(running, 200)
-        running.write_map("[public]\nbody_limit = '100B'\n")
+        assert accepts(running, 5000)
+        running.write_map("[public]\nbody_limit = '2KB'\n")
         assert node.ask("map", epoch=2) == {"ok": True, "epoch": 2}
-        assert not accepts(running, 200), "the acknowledgement means that it is in force"
+        assert not accepts(running, 5000), "the acknowledgement means that it is in force"
         assert node.ask("map", epoch=2) == {"ok": True, "epoch": 2}, "once more changes nothing"
         ahead = node.ask("map", epoch=3)
         assert ahead["ok"] is False
@@ -118,9 +118,9 @@ def test_a_new_map_is_adopted_when_it_is_pushed(tmp_path: Path) -> None:
 def test_a_new_map_is_adopted_when_nobody_pushes(tmp_path: Path) -> None:
     with service(tmp_path) as running:
         node = running.start().until_ready()
-        running.write_map("[public]\nbody_limit = '100B'\n")
+        running.write_map("[public]\nbody_limit = '2KB'\n")
         assert until(lambda: node.ask("status")["epoch"] == 2) < 1.0
-        assert not accepts(running, 200)
+        assert not accepts(running, 5000)
 
 
 def test_a_damaged_map_is_reported_and_the_old_one_stays(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_damaged_map_is_reported_and_the_old_one_stays(tmp_path: Path) -> None
         assert node.ask("map", epoch=2)["ok"] is False
         assert node.ask("status")["epoch"] == 1
         assert b"301" in running.get("/go/a")
-        running.write_map("[public]\nbody_limit = '100B'\n")
+        running.write_map("[public]\nbody_limit = '2KB'\n")
         until(lambda: node.ask("status")["epoch"] == 2)
 
 

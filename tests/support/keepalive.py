@@ -46,7 +46,7 @@ async def client(
                 reuse = reuse and keep
                 if pause_s:
                     await asyncio.sleep(rest.uniform(0, pause_s))
-        except (OSError, EOFError, AssertionError) as error:
+        except (OSError, EOFError, ValueError, AssertionError) as error:
             tally.failed.append(f"{path}: {error!r}")
         finally:
             writer.close()

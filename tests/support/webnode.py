@@ -165,7 +165,10 @@ class Service:
         """Writes the next map; `spec` is TOML that is added to the service's."""
         text = f'[service]\nname = "victim"\napp = "victim_app:app"\n{spec}'
         self.current = map_of(
-            parse_spec(text, "tenfold.toml"), root=self.root, state=self.root / ".tenfold", previous=self.current
+            parse_spec(text, "tenfold.toml"),
+            root=str(self.root),
+            state=str(self.root / ".tenfold"),
+            previous=self.current,
         )
         new = self.root / "map.json.new"
         new.write_bytes(encode(self.current))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from tenfold.core.errors import TenfoldError
+from tenfold.hosts.wire import error_body
 from tenfold.serve.asgi import ResponseAbortedError
 
 
@@ -47,8 +48,6 @@ def log_to_stderr() -> None:
 
 def error_line(error: BaseException) -> str:
     """The last line of a process that cannot go on, for `tenfold up` to show."""
-    if isinstance(error, TenfoldError):
-        facts = {"code": error.code, "message": error.message, "hint": error.hint}
-    else:
-        facts = {"code": "TF-INTERNAL", "message": f"{type(error).__name__}: {error}", "hint": "See the lines above."}
-    return msgspec.json.encode({"error": facts}).decode("utf-8", "replace")
+    if not isinstance(error, TenfoldError):
+        error = TenfoldError(f"{type(error).__name__}: {error}", hint="See the lines above.", code="TF-INTERNAL")
+    return msgspec.json.encode({"error": error_body(error)}).decode("utf-8", "replace")

@@ -10,18 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
-import struct
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from tenfold.core.errors import TenfoldError, UsageError
+from tenfold.hosts import wire
 
-MAX_LINE_BYTES = 64 << 10
+ACCEPT_AGAIN_S = 0.2
 
 Facts = dict[str, Any]
 Operation = Callable[[Facts], Awaitable[Facts]]
@@ -42,7 +39,8 @@ class NodeSocket:
 
     async def start(self) -> None:
         """Listens. A socket file that a dead process of this name left behind is replaced."""
-        self._socket = _listen(self._path)
+        self._socket = wire.listen_unix(self._path)
+        self._socket.setblocking(False)
         self._spawn(self._accept(self._socket))
 
     async def stop(self) -> None:
@@ -62,16 +60,21 @@ class NodeSocket:
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            peer, _ = await loop.sock_accept(listener)
-            self._spawn(self._converse(peer))
+            try:
+                peer, _ = await loop.sock_accept(listener)
+            except OSError as error:  # out of descriptors; answering later is better than never again
+                log.warning("The control socket cannot accept: %s", error)
+                await asyncio.sleep(ACCEPT_AGAIN_S)
+            else:
+                self._spawn(self._converse(peer))
 
     async def _converse(self, peer: socket.socket) -> None:
         with peer, contextlib.suppress(OSError):
-            if not _is_trusted(peer):
+            if not wire.may_ask(wire.peer_uid(peer)):
                 return
             loop = asyncio.get_running_loop()
             buffer = b""
-            while len(buffer) <= MAX_LINE_BYTES:
+            while len(buffer) <= wire.MAX_LINE:
                 line, newline, rest = buffer.partition(b"\n")
                 if newline:
                     buffer = rest
@@ -83,23 +86,18 @@ class NodeSocket:
 
     async def _answer(self, peer: socket.socket, line: bytes) -> None:
         try:
-            request = msgspec.json.decode(line, type=Facts)
-        except msgspec.MsgspecError:
-            request = {}
-        answer: Facts
-        if request.get("op") == "listener" and self._listener_fd >= 0:
-            # Short enough for the buffer of a fresh unix socket, so it goes in one piece with its descriptor.
-            socket.send_fds(peer, [b'{"ok":true}\n'], [self._listener_fd])
-            return
-        try:
-            answer = await self._perform(request)
+            request = wire.decode(line)
+            if request.get("op") == "listener" and self._listener_fd >= 0:
+                # Short enough for the buffer of a fresh unix socket, so it goes in one piece with its descriptor.
+                socket.send_fds(peer, [wire.encode({"ok": True})], [self._listener_fd])
+                return
+            answer = wire.encode(await self._perform(request))
         except TenfoldError as error:
-            facts = {"code": error.code, "message": error.message, "hint": error.hint}
-            answer = {"ok": False, "error": facts}
+            answer = wire.refusal(error)
         except Exception as error:
-            log.exception("The operation %s failed.", request.get("op"))
-            answer = {"ok": False, "error": {"code": "TF-INTERNAL", "message": repr(error), "hint": ""}}
-        await asyncio.get_running_loop().sock_sendall(peer, msgspec.json.encode(answer) + b"\n")
+            log.exception("An operation of the control socket failed.")
+            answer = wire.refusal(TenfoldError(f"The operation failed: {error!r}.", hint="See the log of this node."))
+        await asyncio.get_running_loop().sock_sendall(peer, answer)
 
     async def _perform(self, request: Facts) -> Facts:
         operation = self._operations.get(str(request.get("op")))
@@ -109,26 +107,3 @@ class NodeSocket:
                 f"This node does not know the operation {request.get('op')!r}.", hint=f"It knows: {known}."
             )
         return {"ok": True, **await operation(request)}
-
-
-def _listen(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path.name, dir_fd=directory)
-        # Through the directory's descriptor, because a socket's path may have 107 bytes only.
-        listener.bind(f"/proc/self/fd/{directory}/{path.name}")
-        os.chmod(path.name, 0o600, dir_fd=directory)
-    finally:
-        os.close(directory)
-    listener.listen(16)
-    listener.setblocking(False)
-    return listener
-
-
-def _is_trusted(peer: socket.socket) -> bool:
-    """The directory is private already; this holds even where somebody made it readable."""
-    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, uid, _ = struct.unpack("3i", credentials)
-    return uid in (os.geteuid(), 0)

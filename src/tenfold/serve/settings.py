@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from tenfold.topology.map import Map
 
-DEFAULT_BODY_LIMIT = 1_000_000
+DEFAULT_BODY_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

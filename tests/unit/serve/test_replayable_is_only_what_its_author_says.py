@@ -1,4 +1,4 @@
-from tenfold.serve.replayable import is_replayable, replayable
+from tenfold.serve.replay import is_replayable, replayable
 
 
 async def endpoint() -> None: ...
