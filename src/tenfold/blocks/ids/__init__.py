@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import bindparam, insert, select, update
 
+from tenfold.blocks.database import Database, Transaction
 from tenfold.blocks.database.schema import tf_sequence
 from tenfold.blocks.database.scope import current_scope
-from tenfold.blocks.ids.lease import LEASE_TTL_S, Database, NodeLease
+from tenfold.blocks.ids.lease import LEASE_TTL_S, NodeLease
 from tenfold.blocks.ids.policy import (
     BACK_STEP_MAX_MS,
     SEQUENCE_BLOCK,
@@ -188,7 +188,7 @@ def _clock_before_epoch() -> Unavailable:
     )
 
 
-async def _reserve(tx: Any, name: str, count: int) -> int:
+async def _reserve(tx: Transaction, name: str, count: int) -> int:
     """The first of `count` numbers that nobody else gets."""
     if await tx.run(_ADVANCE, of=name, by=count) == 0:
         await tx.run(_BEGIN, name=name, next=1 + count)

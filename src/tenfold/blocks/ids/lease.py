@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from sqlalchemy import bindparam, insert, select, update
 
+from tenfold.blocks.database import Database, Transaction
 from tenfold.blocks.database.schema import tf_lease
 from tenfold.blocks.ids.policy import NodeRow, Span, choose_node, longer
 from tenfold.core.clock import Clock
@@ -45,18 +46,6 @@ _MOVE_ON = (
     )
     .values(expires_us=bindparam("to_expires_us"), data=bindparam("to_data"))
 )
-
-
-class Database(Protocol):
-    """What the ids block needs of the database block."""
-
-    def transaction(self) -> Callable[[Callable[..., Awaitable[Any]]], Callable[..., Awaitable[Any]]]:
-        """The decorator of home transactions."""
-        ...
-
-    def in_transaction(self) -> bool:
-        """Whether the caller is a transaction's body."""
-        ...
 
 
 class _Data(msgspec.Struct):
@@ -168,7 +157,7 @@ def _name(span: Span) -> str:
     return f"{PREFIX}{span.node}"
 
 
-async def _take(tx: Any, holder: str, now_us: int, ttl_ms: int) -> tuple[int, int, int, int] | None:
+async def _take(tx: Transaction, holder: str, now_us: int, ttl_ms: int) -> tuple[int, int, int, int] | None:
     rows = [_node_row(row) for row in await tx.all(_ALL)]
     span = choose_node(rows, now_us, ttl_ms)
     if span is None:
@@ -190,6 +179,6 @@ async def _take(tx: Any, holder: str, now_us: int, ttl_ms: int) -> tuple[int, in
     return span.node, span.epoch, span.after_ms, span.until_ms
 
 
-async def _move_on(tx: Any, of: str, by: str, at_epoch: int, *, expires_us: int, data: str) -> bool:
+async def _move_on(tx: Transaction, of: str, by: str, at_epoch: int, *, expires_us: int, data: str) -> bool:
     moved = await tx.run(_MOVE_ON, of=of, by=by, at_epoch=at_epoch, to_expires_us=expires_us, to_data=data)
     return bool(moved)
