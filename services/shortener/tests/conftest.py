@@ -1,24 +1,31 @@
-"""What the tests of the service share: a real browser, driven through the WebDriver protocol."""
+"""What the tests of the service share: the service itself on a real port, and a real browser (through WebDriver)."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+_SITE_PROCESS = Path(__file__).with_name("site_process.py")
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element's id, fixed by the WebDriver specification
 _KEYS = {"tab": "\ue004", "enter": "\ue007"}
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _QUIET = (
     "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run --disable-sync "
-    "--disable-background-networking --disable-component-update --hide-scrollbars"
+    "--disable-background-networking --disable-component-update --hide-scrollbars --no-proxy-server"
 )
 
 
@@ -27,7 +34,8 @@ class Browser:
 
     def __init__(self, driver: str, binary: str, profile: str) -> None:
         self._http = httpx.Client(base_url=driver, timeout=60, trust_env=False)
-        options = {"binary": binary, "args": [*_QUIET.split(), f"--user-data-dir={profile}"]}
+        only_here = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
+        options = {"binary": binary, "args": [*_QUIET.split(), only_here, f"--user-data-dir={profile}"]}
         wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}, "browserName": "chrome"}
         made = self._http.post("/session", json={"capabilities": {"alwaysMatch": wanted}}).json()["value"]
         assert "sessionId" in made, made
@@ -137,3 +145,67 @@ def browser(chromedriver: str) -> Iterator[Browser]:
             yield opened
         finally:
             opened.close()
+
+
+class Site:
+    """The service in a process of its own, on a port of its own, with its own state and settings."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = (folder / "output.log").open("w+b")
+        command = [sys.executable, str(_SITE_PROCESS), str(folder), str(self.port), json.dumps(settings)]
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{self.url}/readyz", trust_env=False).status_code == 200:
+                    return
+            time.sleep(0.02)
+        self.close()
+        raise AssertionError("the service did not become ready")
+
+    def close(self) -> None:
+        """Ends the process; what it said goes to the test's output."""
+        self._process.terminate()
+        self._process.wait(30)
+        self._log.seek(0)
+        sys.stdout.write(self._log.read().decode(errors="replace"))
+        self._log.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the service with its default settings; shared by the tests of a session."""
+    opened = Site(tmp_path_factory.mktemp("site"), {})
+    yield opened.url
+    opened.close()
+
+
+@pytest.fixture
+def client(site: str) -> Iterator[httpx.Client]:
+    """A client of that service; it follows no redirects."""
+    with httpx.Client(base_url=site, trust_env=False, timeout=30) as opened:
+        yield opened
+
+
+@pytest.fixture
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., httpx.Client]]:
+    """Starts the service afresh: `client = serve(codes="hash")`."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**settings: Any) -> httpx.Client:
+            opened = stack.enter_context(contextlib.closing(Site(tmp_path_factory.mktemp("site"), settings)))
+            return stack.enter_context(httpx.Client(base_url=opened.url, trust_env=False, timeout=30))
+
+        yield start
