@@ -136,8 +136,12 @@ def test_no_reader_sees_less_than_what_was_acknowledged_before_it_began(run: Cal
         draw, reads, writing = random.Random(7), 0, True
         await asyncio.gather(*map(service.create, codes))
 
+        def enough() -> bool:
+            stats = service.cache.stats()
+            return sum(acknowledged.values()) > 150 and reads > 1_000 and stats.hits > 100 and stats.loads > 50
+
         async def writer(code: str) -> None:
-            for _ in range(30):
+            while not enough():  # a run that reads, hits or loads too little would prove nothing
                 fails = draw.random() < 0.2
                 try:
                     version = await service.change(code, fails=fails)
@@ -160,9 +164,6 @@ def test_no_reader_sees_less_than_what_was_acknowledged_before_it_began(run: Cal
         await asyncio.gather(*(writer(code) for code in codes * 2))
         writing = False
         await asyncio.gather(*readers)
-        stats = service.cache.stats()
-        assert reads > 1_000
-        assert stats.hits > 100, "the cache answered nothing: vacuous"
-        assert stats.loads > 50, "nothing was ever invalidated: vacuous"
+        assert enough()
 
     run(body)
