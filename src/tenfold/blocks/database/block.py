@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ class Database:
         """Opens the database that the map names. `on_fatal` is called when only a new process can go on."""
         for table in self.metadata.sorted_tables:
             tables.check(table)
+        assert self._backend is None, "a database is open once"
         backend = SqliteBackend(config, self.metadata, self._clock, on_fatal)
         await backend.start()
         self._backend = backend
@@ -86,8 +88,6 @@ class Database:
         backend, self._backend = self._backend, None
         if self._pruner is not None:
             self._pruner.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._pruner
             self._pruner = None
         if backend is not None:
             await backend.stop()
@@ -130,6 +130,8 @@ class Database:
             raise _nested("A read scope")
         if key is None:
             return backend.read(None, consistency, snapshot)
+        if type(key) is not str:
+            canonical(key)
         return backend.read((key,), consistency, snapshot)
 
     def fanout(self) -> ReadContext:
@@ -229,7 +231,7 @@ async def _committed(backend: Backend, call: Call) -> Any:
 
 def _key_reader(function: Any, names: tuple[str, ...]) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]:
     """A function from call arguments to key values; `ContractError` when the function lacks such an argument."""
-    parameters = list(inspect.signature(function).parameters)[1:]
+    parameters = dict(list(inspect.signature(function).parameters.items())[1:])
     unknown = [name for name in names if name not in parameters]
     if unknown:
         raise ContractError(
@@ -237,16 +239,26 @@ def _key_reader(function: Any, names: tuple[str, ...]) -> Callable[[tuple[Any, .
             hint=f"Its arguments are: {', '.join(parameters) or 'none'}.",
             code="TF-TX-6",
         )
-    places = [(parameters.index(name), name) for name in names]
+    ordered = [name for name, parameter in parameters.items() if parameter.kind in _BY_PLACE]
+    places = [
+        (ordered.index(name) if name in ordered else sys.maxsize, name, _default(parameters[name])) for name in names
+    ]
 
     def read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        keys = tuple(args[at] if at < len(args) else kwargs.get(name) for at, name in places)
+        keys = tuple(args[at] if at < len(args) else kwargs.get(name, default) for at, name, default in places)
         for key in keys:
             if type(key) is not str:
                 canonical(key)
         return keys
 
     return read
+
+
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _default(parameter: inspect.Parameter) -> Any:
+    return None if parameter.default is inspect.Parameter.empty else parameter.default
 
 
 def _nested(what: str) -> ContractError:

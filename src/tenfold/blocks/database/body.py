@@ -6,13 +6,18 @@ else, and would make every other writer wait for it; it is closed, and the error
 
 from __future__ import annotations
 
-import contextlib
+import sysconfig
 from collections.abc import Coroutine
 from contextvars import Context
 from types import FrameType
 from typing import Any
 
 from tenfold.core.errors import ContractError
+
+CLOSE_TRIES = 20
+"""A body that awaits in each of its `finally` blocks is closed once for each."""
+
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 def drive(body: Coroutine[Any, Any, Any], context: Context) -> Any:
@@ -22,13 +27,38 @@ def drive(body: Coroutine[Any, Any, Any], context: Context) -> Any:
     except StopIteration as stop:
         return stop.value
     error = _foreign_await(body)
-    with contextlib.suppress(BaseException):  # what its `finally` raises cannot matter any more: nothing is kept
-        body.close()
+    _close(body, context)
     raise error
 
 
+def _close(body: Coroutine[Any, Any, Any], context: Context) -> None:
+    """Ends a suspended body; what its `finally` does or raises cannot matter any more: nothing of it is kept."""
+    for _ in range(CLOSE_TRIES):
+        try:
+            context.run(body.close)
+        except RuntimeError:  # it awaited again, in a `finally`
+            continue
+        except BaseException:  # noqa: BLE001, S110 - see above
+            pass
+        return
+
+
+def _innermost(body: Coroutine[Any, Any, Any]) -> FrameType | None:
+    """The frame that awaits, as deep as it is still the service's own code."""
+    found: FrameType | None = None
+    awaited: Any = body
+    while awaited is not None:
+        kind = next((kind for kind in ("cr", "ag", "gi") if hasattr(awaited, f"{kind}_frame")), None)
+        frame = getattr(awaited, f"{kind}_frame") if kind else None
+        if frame is None or (found is not None and frame.f_code.co_filename.startswith(_LIBRARIES)):
+            break
+        found = frame
+        awaited = getattr(awaited, f"{kind}_await" if kind != "gi" else "gi_yieldfrom")
+    return found
+
+
 def _foreign_await(body: Coroutine[Any, Any, Any]) -> ContractError:
-    frame: FrameType | None = getattr(body, "cr_frame", None)
+    frame = _innermost(body)
     where = f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else "an unknown line"
     name = getattr(body, "__qualname__", "the body")
     return ContractError(

@@ -71,8 +71,11 @@ class ResultCodec:
         return self._decoder
 
     def check(self, result: Any) -> None:
-        """`ContractError` TF-TX-4 when a function without annotation returns more than a plain value."""
-        if not self.annotated and not isinstance(result, _PLAIN):
+        """`ContractError` TF-TX-4 when a result could not be stored for want of a usable annotation."""
+        if self.annotated:
+            if self._decoder is None:
+                self._resolved()
+        elif not isinstance(result, _PLAIN):
             raise ContractError(
                 f"{self._function.__qualname__} returns a {type(result).__name__} without saying so.",
                 hint="Annotate what it returns, so that a replayed request can return the same.",
@@ -84,7 +87,7 @@ class ResultCodec:
         self._resolved()
         try:
             text = msgspec.json.encode(result).decode()
-        except (TypeError, msgspec.MsgspecError) as error:
+        except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
             raise ContractError(
                 f"The result of {self._function.__qualname__} cannot be stored: {error}.",
                 hint="Return None, plain values, lists, dicts, dataclasses, named tuples or msgspec Structs.",
@@ -99,5 +102,12 @@ class ResultCodec:
         return text
 
     def decode(self, text: str) -> Any:
-        """The result that `encode` was given."""
-        return self._resolved().decode(text)
+        """The result that `encode` was given; TF-TX-4 when it is not what the function says that it returns."""
+        try:
+            return self._resolved().decode(text)
+        except msgspec.MsgspecError as error:
+            raise ContractError(
+                f"The result of {self._function.__qualname__} is not what its annotation says: {error}.",
+                hint="Return what is annotated; keep reading old results for a day after you changed the annotation.",
+                code="TF-TX-4",
+            ) from error

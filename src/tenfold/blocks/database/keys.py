@@ -25,8 +25,10 @@ def canonical(key: object) -> str:
         return key
     if isinstance(key, bool):
         raise InvalidValue(f"Found {key!r}; a key is text, a whole number or a UUID.")
-    if isinstance(key, str | int):
-        return str(key)
+    if isinstance(key, str):
+        return str.__str__(key)  # a text-valued enum shows its name otherwise
+    if isinstance(key, int):
+        return str(int(key))
     if isinstance(key, uuid.UUID):
         return str(key)
     raise InvalidValue(f"Found {key!r}; a key is text, a whole number or a UUID.")

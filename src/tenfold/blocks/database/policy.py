@@ -11,7 +11,7 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.functions import FunctionElement
 
 from tenfold.blocks.database.keys import same_key
-from tenfold.blocks.database.proof import Footprint
+from tenfold.blocks.database.proof import Footprint, scattered
 from tenfold.blocks.database.statement import Plan
 from tenfold.core.errors import ContractError
 
@@ -56,7 +56,7 @@ def refusal(statement: Any, plan: Plan, scope: Scope) -> ContractError | None:
 def _keyed_refusal(plan: Plan, touched: Footprint, scope: Scope) -> ContractError | None:
     if touched.unpinned:
         return _unpinned(touched, scope)
-    if touched.at_home or (plan.writes and touched.replicated):
+    if touched.at_home or touched.target in touched.replicated:
         return ContractError(
             f"{_tables(touched)}: this belongs to the home shard, but it was given to {scope.value}.",
             hint="Use a scope without a key for it; one transaction cannot span the home shard and a key's shard.",
@@ -102,6 +102,9 @@ def _not_mergeable(statement: Any, touched: Footprint) -> tuple[str, str] | None
         return "GROUP BY or DISTINCT over shards", "Fetch the rows and group them in Python."
     if statement._offset_clause is not None:
         return "OFFSET over shards", "Page by the last key seen."
+    apart = scattered(statement)
+    if apart:
+        return f"a join of rows of different keys ({', '.join(apart)})", "Join on the key columns, or join in Python."
     return _columns_not_mergeable(statement)
 
 

@@ -19,12 +19,13 @@ from tenfold.core.errors import ContractError
 
 def newest_revision(folder: Path) -> str | None:
     """The head of the revision files in `folder/versions`, without importing them; None when there are none."""
-    revisions: dict[str, str | None] = {}
+    revisions: set[str] = set()
+    followed: set[str] = set()
     for path in sorted(folder.glob("versions/*.py")):
         found = _assigned(path)
-        if isinstance(found.get("revision"), str):
-            revisions[str(found["revision"])] = found.get("down_revision")
-    heads = set(revisions) - set(revisions.values())
+        revisions.update(found.get("revision", ()))
+        followed.update(found.get("down_revision", ()))
+    heads = revisions - followed
     if len(heads) > 1:
         raise ContractError(
             f"The revisions in {folder} have several heads: {', '.join(sorted(heads))}.",
@@ -34,17 +35,31 @@ def newest_revision(folder: Path) -> str | None:
     return heads.pop() if heads else None
 
 
-def _assigned(path: Path) -> dict[str, str | None]:
-    """Top-level assignments of text or None in a revision file."""
-    found: dict[str, str | None] = {}
-    for node in ast.parse(path.read_text("utf-8"), str(path)).body:
+def _assigned(path: Path) -> dict[str, tuple[str, ...]]:
+    """Top-level assignments of text, several texts or None in a revision file."""
+    found: dict[str, tuple[str, ...]] = {}
+    for node in _parsed(path).body:
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )
         value = getattr(node, "value", None)
-        if isinstance(value, ast.Constant) and (value.value is None or isinstance(value.value, str)):
-            found.update({target.id: value.value for target in targets if isinstance(target, ast.Name)})
+        texts = _texts(value)
+        found.update({target.id: texts for target in targets if isinstance(target, ast.Name)})
     return found
+
+
+def _texts(value: ast.expr | None) -> tuple[str, ...]:
+    parts = value.elts if isinstance(value, ast.Tuple | ast.List) else [value]
+    return tuple(part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str))
+
+
+def _parsed(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text("utf-8"), str(path))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ContractError(
+            f"The revision file {path} cannot be read: {error}.", hint="Correct it.", code="TF-SCHEMA-2"
+        ) from error
 
 
 class Readiness:

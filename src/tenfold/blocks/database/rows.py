@@ -12,14 +12,14 @@ from sqlalchemy.engine.interfaces import Dialect
 from tenfold.blocks.database.tables import BUCKET_COLUMN
 
 Row = Any
-"""A named tuple; fields are the column names, or `_1`, `_2` where a name cannot be a field."""
+"""A named tuple; fields are the column names, or `_0`, `_1` ... by place where a name is missing or comes twice."""
 
 RowMaker = Callable[[Sequence[Any]], Row]
 
 
 def row_maker(columns: Sequence[ColumnElement[Any]], dialect: Dialect) -> RowMaker:
     """A function from the driver's tuple to our row, without our own bucket column."""
-    names = [str(getattr(column, "key", None) or f"_{i + 1}") for i, column in enumerate(columns)]
+    names = [str(getattr(column, "key", None) or f"_{i}") for i, column in enumerate(columns)]
     kept = [i for i, name in enumerate(names) if name != BUCKET_COLUMN]
     kind = collections.namedtuple("Row", [names[i] for i in kept], rename=True)  # type: ignore[misc]
     converters = [(at, made) for at, i in enumerate(kept) if (made := _converter(columns[i], dialect)) is not None]

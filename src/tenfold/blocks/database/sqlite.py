@@ -62,19 +62,25 @@ class SqliteBackend:
         self._ticks = 0
         self._snapshots = asyncio.Semaphore(SNAPSHOTS)
         self._free: list[sqlite3.Connection] = []
-        self._snapshots_open = 0
+        self._waiting = 0
+        self._closed = False
 
     async def start(self) -> None:
-        """Opens the file for reading and writing."""
-        await self.writer.start()
+        """Opens the file for reading and writing; on an error nothing stays open."""
         self.reader = open_reader(self.config.path)
+        try:
+            await self.writer.start()
+        except BaseException:
+            self.reader.close()
+            raise
         self.reader.set_progress_handler(self._tick, TICK)
         self._threads = ThreadPoolExecutor(SNAPSHOTS, thread_name_prefix="tenfold-read")
 
     async def stop(self) -> None:
-        """Lets writes that began finish, then closes all connections."""
+        """Lets writes that began finish, then closes all connections; a snapshot's, when its scope ends."""
         await self.writer.stop()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._closed = True
+        self._threads.shutdown(wait=False)
         for connection in (self.reader, *self._free):
             connection.close()
         self._free.clear()
@@ -168,35 +174,67 @@ class SqliteBackend:
         self, connection: sqlite3.Connection, plan: Plan, params: Mapping[str, Any], limit: int
     ) -> list[Sequence[Any]]:
         """At most `limit` raw rows of a plan."""
-        self._ticks = 0
+        if connection is self.reader:
+            self._ticks = 0
         try:
             sql, values = (plan.sql, plan.bind(params)) if plan.expand is None else plan.expand(params)
             return connection.execute(sql, values).fetchmany(limit)
         except sqlite3.Error as error:
+            if self._closed:
+                raise _closed() from error
             raise translated(error, str(self.config.path)) from error
 
     async def borrow(self) -> sqlite3.Connection:
-        """A connection of one's own for a snapshot; `give_back` it."""
+        """A connection of one's own, in a transaction that sees one state; `give_back` it."""
+        await self._turn()
+        try:
+            connection = self._free.pop() if self._free else open_reader(self.config.path)
+            connection.execute("BEGIN")
+        except BaseException:
+            self._snapshots.release()
+            raise
+        return connection
+
+    async def _turn(self) -> None:
+        if self._closed:
+            raise _closed()
+        if self._waiting >= self.config.queue:
+            raise _all_in_use("TF-QUEUE-FULL")
+        self._waiting += 1
         try:
             async with asyncio.timeout(self.config.hold_s):
                 await self._snapshots.acquire()
         except TimeoutError:
-            raise Unavailable(
-                f"All {SNAPSHOTS} snapshot connections are in use.", hint="Send it again a little later."
-            ) from None
-        try:
-            return self._free.pop() if self._free else open_reader(self.config.path)
-        except BaseException:
-            self._snapshots.release()
-            raise
+            raise _all_in_use("TF-HELD-TOO-LONG") from None
+        finally:
+            self._waiting -= 1
 
     def give_back(self, connection: sqlite3.Connection) -> None:
-        """Takes a borrowed connection back."""
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        self._free.append(connection)
+        """Takes a borrowed connection back; nothing runs on it any more."""
         self._snapshots.release()
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            connection.close()
+            return
+        if self._closed:
+            connection.close()
+        else:
+            self._free.append(connection)
 
-    async def beside(self, function: Callable[..., Any], *args: Any) -> Any:
+    def beside(self, function: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """Runs a blocking function in a reading thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+        if self._closed:
+            raise _closed()
+        return asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
+
+def _closed() -> Unavailable:
+    return Unavailable("The database is closing.", hint="Send the request again.", code="TF-CLOSING")
+
+
+def _all_in_use(code: str) -> Unavailable:
+    return Unavailable(
+        f"All {SNAPSHOTS} snapshot connections are in use.", hint="Send it again a little later.", code=code
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -34,7 +35,7 @@ class Home(Protocol):
         """Takes a borrowed connection back."""
         ...
 
-    async def beside(self, function: Callable[..., Any], *args: Any) -> Any:
+    def beside(self, function: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """Runs a blocking function beside the loop."""
         ...
 
@@ -109,22 +110,41 @@ class SqliteReader(_Direct):
 class SqliteSnapshot(_Access):
     """A read scope with one snapshot for all its statements, on a connection of its own, beside the loop."""
 
-    __slots__ = ()
+    __slots__ = ("_left", "_running")
 
     def __init__(self, backend: Home, scope: Scope, keys: tuple[Any, ...] | None) -> None:
         super().__init__(backend, backend.reader, scope, keys)
+        self._running = 0
+        self._left = True
 
     async def __aenter__(self) -> SqliteSnapshot:
         self._connection = await self._backend.borrow()
-        self._connection.execute("BEGIN")
+        self._left = False
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._backend.give_back(self._connection)
+        self._left = True
+        if self._running:  # its caller was cancelled; the thread gives the connection back when it has stopped
+            self._connection.interrupt()
+        else:
+            self._backend.give_back(self._connection)
+
+    def _ended(self, finished: asyncio.Future[Any]) -> None:
+        self._running -= 1
+        if self._left:
+            if not finished.cancelled():
+                finished.exception()  # nobody waits for it any more
+            if not self._running:
+                self._backend.give_back(self._connection)
 
     async def _beside(self, statement: Any, params: Mapping[str, Any], limit: int) -> list[Any]:
+        if self._left:
+            raise ContractError("A read scope was used after its end.", hint="Use it inside its block.", code="TF-TX-5")
         plan = self._plan(statement, params)
-        raw = await self._backend.beside(self._backend.fetch, self._connection, plan, params, limit)
+        running = self._backend.beside(self._backend.fetch, self._connection, plan, params, limit)
+        self._running += 1
+        running.add_done_callback(self._ended)
+        raw = await asyncio.shield(running)
         make = plan.make
         if make is None:
             raise _no_rows()

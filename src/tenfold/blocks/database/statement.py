@@ -8,11 +8,12 @@ What cannot be kept is refused by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import BindParameter, Column, CompoundSelect, Delete, Insert, Select, Table, Update
 from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -23,7 +24,10 @@ from tenfold.blocks.database.tables import BUCKET_COLUMN, home_of, key_column
 from tenfold.core.errors import ContractError
 
 PLANS_KEPT = 2_000
-"""Plans in memory at most; statements built anew for each call push the oldest out and are slow."""
+"""Statements in memory at most; those built anew for each call push the oldest out and are slow."""
+
+VARIANTS_KEPT = 100
+"""Sets of parameter names of one statement in memory at most."""
 
 Parameters = Mapping[str, Any]
 Binder = Callable[[Parameters], Sequence[Any]]
@@ -68,7 +72,10 @@ class Plans:
         plan = compile_plan(statement, names, self._dialect)
         if len(self._plans) >= PLANS_KEPT and statement not in self._plans:
             self._plans.pop(next(iter(self._plans)))
-        self._plans.setdefault(statement, {})[names] = plan
+        variants = self._plans.setdefault(statement, {})
+        if len(variants) >= VARIANTS_KEPT:
+            variants.clear()
+        variants[names] = plan
         return plan
 
 
@@ -80,10 +87,18 @@ def compile_plan(statement: Any, names: tuple[str, ...], dialect: Dialect) -> Pl
             "Statements are SQLAlchemy Core: select, insert, update, delete. text() cannot be proven to keep its key.",
             "TF-KEY-3",
         )
+    _refuse_dialect_parts(statement)
+    try:
+        return _compiled_plan(statement, names, dialect)
+    except SQLAlchemyError as error:
+        raise _refused(f"SQLAlchemy cannot compile it ({error})", "Correct the statement.", "TF-STMT-3") from error
+
+
+def _compiled_plan(statement: Any, names: tuple[str, ...], dialect: Dialect) -> Plan:
     touched = footprint(statement)
     _refuse_raw_text(statement, touched)
     if isinstance(statement, Insert | Update):
-        statement, touched = _prepared_write(statement, names, touched)
+        touched = _checked_write(statement, names, touched)
     explicit = _explicit_names(statement)
     column_names = [name for name in names if name not in explicit]
     _check_names(statement, names, explicit, column_names)
@@ -93,7 +108,7 @@ def compile_plan(statement: Any, names: tuple[str, ...], dialect: Dialect) -> Pl
 
 def _compile(statement: Any, column_names: list[str], touched: Footprint, dialect: Dialect) -> SQLCompiler:
     keys = column_names
-    if isinstance(statement, Insert) and touched.sharded:
+    if isinstance(statement, Insert) and touched.target in touched.sharded:
         keys = [*column_names, BUCKET_COLUMN]
     takes_columns = isinstance(statement, Insert | Update)
     compiled = statement.compile(dialect=dialect, column_keys=keys if takes_columns else None)
@@ -191,7 +206,7 @@ def _fillers(statement: Any, compiled: SQLCompiler, touched: Footprint) -> dict[
     for column in columns:
         default = column.default if isinstance(statement, Insert) else column.onupdate
         fill[column.key] = _default(column, default)
-    if isinstance(statement, Insert) and touched.sharded:
+    if isinstance(statement, Insert) and touched.target in touched.sharded:
         read = touched.pins[0].read
         fill[BUCKET_COLUMN] = lambda params: bucket_of(read(params))
     return fill
@@ -229,11 +244,17 @@ def _default(column: Column[Any], default: Any) -> Getter:
 def _explicit_names(statement: Any) -> dict[str, bool]:
     """Names of the parameters that the author wrote with `bindparam`; True when a value must be given."""
     found: dict[str, bool] = {}
+    defaults: dict[str, Any] = {}
     for element in visitors.iterate(statement):
-        if isinstance(element, BindParameter) and not element.unique:
-            if element.callable is not None:
-                raise _refused("a bindparam with a callable was given", "Pass the value when you run it.", "TF-STMT-3")
-            found[element.key] = element.required or element.value is None
+        if not isinstance(element, BindParameter):
+            continue
+        if element.callable is not None:
+            raise _refused("a bindparam with a callable was given", "Pass the value when you run it.", "TF-STMT-3")
+        if element.unique:
+            continue
+        if defaults.setdefault(element.key, element.value) != element.value:
+            raise _refused(f"bindparam {element.key!r} has two defaults", "Give it one, or two names.", "TF-STMT-1")
+        found[element.key] = element.required or element.value is None
     return found
 
 
@@ -248,15 +269,25 @@ def _check_names(statement: Any, names: tuple[str, ...], explicit: dict[str, boo
         raise _refused(f"its parameters do not fit ({'; '.join(told)})", f"It reads: {_shown(statement)}.", "TF-STMT-1")
 
 
-def _prepared_write(statement: Insert | Update, names: tuple[str, ...], touched: Footprint) -> tuple[Any, Footprint]:
+def _refuse_dialect_parts(statement: Any) -> None:
+    """Parts that only one database understands, and that could change keys behind the proof."""
+    if getattr(statement, "_post_values_clause", None) is not None:
+        raise _refused(
+            "ON CONFLICT is not portable", "Catch `Conflict` outside, or read before you write.", "TF-STMT-3"
+        )
+    if getattr(statement, "_prefixes", ()) or getattr(statement, "_suffixes", ()):
+        raise _refused("it has a prefix or suffix of raw SQL", "Leave it out; it is not portable.", "TF-STMT-3")
+
+
+def _checked_write(statement: Insert | Update, names: tuple[str, ...], touched: Footprint) -> Footprint:
     table = statement.table
-    assert isinstance(table, Table), "Core writes go to tables"
+    assert isinstance(table, Table), "the proof refuses anything else"
     given = _given_values(statement)
     if isinstance(statement, Insert):
-        touched = _checked_insert(statement, table, given, names, touched)
-    elif touched.sharded:
+        return _checked_insert(statement, table, given, names, touched)
+    if home_of(table).kind == "sharded":
         _refuse_key_change(statement, table, given, names)
-    return statement, touched
+    return touched
 
 
 def _given_values(statement: Insert | Update) -> dict[str, Any]:
@@ -285,7 +316,13 @@ def _checked_insert(
         return touched
     key = key_column(table)
     pin = _insert_pin(table, key, given, names)
-    return Footprint(touched.sharded, touched.replicated, touched.at_home, (pin, *touched.pins), touched.unpinned)
+    if BUCKET_COLUMN in given or BUCKET_COLUMN in names:
+        raise _refused(
+            f"the INSERT into {table.name!r} gives {BUCKET_COLUMN!r}",
+            "Leave it out: it is computed from the key.",
+            "TF-KEY-6",
+        )
+    return replace(touched, pins=(pin, *touched.pins))
 
 
 def _insert_pin(table: Table, key: Column[Any], given: dict[str, Any], names: tuple[str, ...]) -> Pin:

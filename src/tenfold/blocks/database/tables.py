@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, MetaData, Table, UniqueConstraint
+from sqlalchemy.exc import NoReferencedTableError
 from sqlalchemy.schema import SchemaItem
 
 from tenfold.blocks.database.types import PORTABLE, Bucket, Int64, Text, Uuid
@@ -82,13 +83,24 @@ def define(metadata: MetaData, name: str, items: tuple[SchemaItem, ...], where: 
         extra.append(Column(BUCKET_COLUMN, Bucket(), nullable=False))
         extra.append(CheckConstraint(Bucket().check_sql(BUCKET_COLUMN) or "", name=f"ck_{name}_{BUCKET_COLUMN}"))
     table = Table(name, metadata, *items, *extra, info={_INFO: where}, sqlite_strict=True)
-    check(table)
+    try:
+        check(table)
+    except ContractError:
+        metadata.remove(table)
+        raise
     return table
 
 
 def _check_column(table: str, column: Column[Any]) -> None:
     if column.name == BUCKET_COLUMN:
         raise _refuse("TF-TABLE-4", table, f"{BUCKET_COLUMN} is ours.", "Choose another column name.")
+    if column.key != column.name:
+        raise _refuse(
+            "TF-TABLE-4",
+            table,
+            f"column {column.name!r} has another name in Python ({column.key!r}).",
+            "Use one name for it.",
+        )
     if column.autoincrement is True:
         raise _refuse(
             "TF-TABLE-2",
@@ -124,6 +136,8 @@ def _check_key(table: str, columns: list[Column[Any]], key: str) -> None:
         raise _refuse("TF-TABLE-8", table, f"the key column {key!r} does not exist.", "Name one of its columns.")
     if not isinstance(column.type, Text | Int64 | Uuid):
         raise _refuse("TF-TABLE-8", table, f"the key {key!r} is {column.type!r}.", "A key is Text, Int64 or Uuid.")
+    if column.onupdate is not None:
+        raise _refuse("TF-TABLE-8", table, f"the key {key!r} has an onupdate.", "A key never changes.")
     if not column.primary_key:
         column.nullable = False
 
@@ -157,7 +171,19 @@ def _check_uniques(table: Table, key: str) -> None:
 
 
 def _check_foreign_key(table: Table, where: Home, constraint: ForeignKeyConstraint) -> None:
-    target = constraint.referred_table
+    if constraint.deferrable or constraint.initially:
+        raise _refuse(
+            "TF-TABLE-7",
+            table.name,
+            "its foreign key is deferrable, so a breach would show at COMMIT, when other transactions share it.",
+            "Write the rows in an order that keeps it true after each statement.",
+        )
+    try:
+        target = constraint.referred_table
+    except NoReferencedTableError:
+        raise _refuse(
+            "TF-TABLE-6", table.name, "its foreign key names a table that is not declared.", "Declare that one first."
+        ) from None
     there = home_of(target)
     pairs = {(element.parent.name, element.column.name) for element in constraint.elements}
     together = there.kind == "replicated" or (where.kind == "home" and there.kind == "home")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import decimal
 import enum
 import math
+import re
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,14 @@ _MICROSECOND = timedelta(microseconds=1)
 _MAX_TEXT = 10_000_000
 _MAX_BYTES = 50_000_000
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+MAX_DIGITS = 18
+"""Of a decimal: what fits a whole number of 64 bits."""
+
+_EXACT = decimal.Context(prec=1_000)
+"""The service's own decimal context must not round what is stored."""
+
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""An escaped NUL in JSON: an odd number of backslashes."""
 
 
 class InvalidValue(InvalidRequest):
@@ -119,9 +128,15 @@ class Float(Portable):
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.refuse(value, "a finite number")
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise self.refuse(value, "a finite number")
+        return number + 0.0  # SQLite does not keep the sign of -0.0
 
 
 class Bool(Portable):
@@ -156,11 +171,13 @@ class UtcDateTime(Portable):
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is None:
             return None
-        if not isinstance(value, datetime) or value.tzinfo is None:
+        if not isinstance(value, datetime) or value.utcoffset() is None:
             raise self.refuse(value, "a datetime with a time zone, such as datetime.now(UTC)")
-        if dialect.name == "sqlite":
-            return (value - _EPOCH) // _MICROSECOND
-        return value.astimezone(UTC)
+        try:
+            moment = value.astimezone(UTC)
+        except (OverflowError, ValueError):
+            raise self.refuse(value, "a datetime from year 1 to 9999 in UTC") from None
+        return (moment - _EPOCH) // _MICROSECOND if dialect.name == "sqlite" else moment
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         if value is None:
@@ -175,7 +192,7 @@ class Decimal(Portable):
     sqlite_type = sa.Integer
 
     def __init__(self, precision: int, scale: int) -> None:
-        if not (1 <= precision <= 18 and 0 <= scale <= precision):
+        if not (1 <= precision <= MAX_DIGITS and 0 <= scale <= precision):
             raise ContractError(
                 f"Decimal({precision}, {scale}) needs 1 to 18 digits, of which 0 to all stand after the point.",
                 code="TF-TABLE-1",
@@ -189,15 +206,17 @@ class Decimal(Portable):
         if isinstance(value, bool) or not isinstance(value, int | decimal.Decimal):
             raise self.refuse(value, "a decimal.Decimal or a whole number")
         exact = decimal.Decimal(value)
-        scaled = exact.scaleb(self.scale) if exact.is_finite() else exact
-        if not exact.is_finite() or scaled != scaled.to_integral_value() or abs(scaled) >= 10**self.precision:
+        # An exponent out of these bounds cannot fit; within them nothing below rounds or overflows.
+        fits = exact.is_finite() and (not exact or -MAX_DIGITS <= exact.adjusted() <= MAX_DIGITS)
+        scaled = exact.scaleb(self.scale, _EXACT) if fits and len(exact.as_tuple().digits) <= _EXACT.prec else None
+        if scaled is None or scaled != scaled.to_integral_value() or abs(scaled) >= 10**self.precision:
             raise self.refuse(value, f"at most {self.precision} digits, {self.scale} of them after the point")
         return int(scaled) if dialect.name == "sqlite" else exact
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         if value is None:
             return None
-        return decimal.Decimal(value).scaleb(-self.scale) if dialect.name == "sqlite" else value
+        return decimal.Decimal(value).scaleb(-self.scale, _EXACT) if dialect.name == "sqlite" else value
 
 
 class Uuid(Portable):
@@ -260,14 +279,17 @@ class Json(Portable):
         if value is None:
             return None
         try:
-            encoded = msgspec.json.encode(value, order="deterministic").decode()
-        except (TypeError, msgspec.MsgspecError, UnicodeEncodeError) as error:
+            encoded = msgspec.json.encode(value, order="deterministic")
+            same = msgspec.json.decode(encoded) == value
+        except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
             raise InvalidValue(f"The value cannot be stored as JSON: {error}.") from None
+        if not same:
+            raise self.refuse(value, "what comes back the same: None, bool, int, finite float, str, list, dict of str")
         if len(encoded) > self.limit:
             raise InvalidValue(f"The JSON value has {len(encoded):,} bytes; allowed: at most {self.limit:,}.")
-        if "\\u0000" in encoded:
+        if _NUL.search(encoded):
             raise self.refuse(value, "JSON without NUL characters")
-        return encoded
+        return encoded.decode()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         return None if value is None else msgspec.json.decode(value)

@@ -83,6 +83,7 @@ _BY_PREFIX = (
     ("SQLITE_IOERR", _failing),
     ("SQLITE_BUSY", _busy),
     ("SQLITE_LOCKED", _busy),
+    ("SQLITE_PROTOCOL", _busy),
     ("SQLITE_INTERRUPT", _slow),
 )
 

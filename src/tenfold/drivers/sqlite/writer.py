@@ -18,10 +18,12 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import copy
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextvars import Context
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,9 @@ BATCH_LIMIT = 256
 
 LOCK_KEPT_S = 0.05
 """How long a busy writer keeps the lock over several batches before other processes get their turn."""
+
+LOOK_S = 1.0
+"""How often the writer looks for jobs that waited too long."""
 
 YIELD_S = 0.001
 """How long it stays away then; a waiting process is woken by the kernel within this time."""
@@ -76,15 +81,25 @@ class _Thread:
     def _run(self) -> None:
         while (item := self._work.get()) is not None:
             function, callback = item
-            outcome = function()
+            try:
+                outcome = function()
+            except BaseException as error:  # noqa: BLE001 - a thread that ended would leave every caller waiting
+                outcome = error
             with contextlib.suppress(RuntimeError):  # the loop was closed under us: the process is going away
                 self._loop.call_soon_threadsafe(callback, outcome)
 
     def call(self, function: Blocking, callback: Callback) -> None:
         self._work.put((function, callback))
 
-    def stop(self) -> None:
+    def stop(self, last: Callable[[], object] | None = None) -> None:
+        """Ends the thread once it is free; `last` runs in it before."""
+        if last is not None:
+            self._work.put((lambda: (last(), None)[1], _ignore))
         self._work.put(None)
+
+
+def _ignore(outcome: BaseException | None) -> None:
+    pass
 
 
 class Writer:
@@ -118,35 +133,50 @@ class Writer:
         self._queue: collections.deque[Job] = collections.deque()
         self._batch: list[Job] = []
         self._busy = False
+        self._beginning = False
         self._closing = False
+        self._abandoned = False
+        self._closed = False
         self._idle: asyncio.Event | None = None
         self._expiry: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
-        """Opens the file; it must exist."""
+        """Opens the file; it must exist. A writer is started once."""
+        assert self._idle is None, "a writer is started once"
         self._loop = asyncio.get_running_loop()
         self._connection = open_writer(self.path)
         self._thread = _Thread(self._loop, "tenfold-writer")
         self._idle = asyncio.Event()
         self._idle.set()
-        self._closing = False
 
     async def stop(self) -> None:
-        """Lets what was submitted finish, then closes the file. New jobs are refused from now on."""
-        if self._idle is None or self._closing:
+        """Lets what was submitted finish, then closes the file. New jobs are refused from now on.
+
+        Takes `hold_s` at most for jobs that wait for their turn. Safe to call again, also after it was cancelled.
+        """
+        if self._idle is None:
             return
         self._closing = True
         await self._idle.wait()
+        if self._closed:
+            return
+        self._closed = True
         if self._expiry is not None:
             self._expiry.cancel()
-        self._thread.stop()
+        if self._abandoned:  # the thread still waits for another process; it closes the files when its turn comes
+            self._thread.stop(self._close_files)
+        else:
+            self._thread.stop()
+            self._close_files()
+
+    def _close_files(self) -> None:
         self._connection.close()
         self._lock.close()
 
     def submit(self, body: Callable[[sqlite3.Connection, Job], Any]) -> asyncio.Future[Any]:
         """Queues one transaction; the future resolves after its COMMIT. Cancelling it before its turn withdraws it."""
         if self._closing or self._idle is None:
-            raise Unavailable("The database is closing.", hint="Send the request again.", code="TF-CLOSING")
+            raise _closing()
         if len(self._queue) >= self.queue_limit:
             raise Unavailable(
                 f"{len(self._queue):,} writes wait already.", hint="Send it again a little later.", code="TF-QUEUE-FULL"
@@ -156,9 +186,18 @@ class Writer:
         if not self._busy:
             self._busy = True
             self._idle.clear()
-            self._thread.call(self._begin, self._on_begun)
-            self._expiry = self._expiry or self._loop.call_later(1.0, self._expire)
+            self._next_batch()
+            if self._expiry is None:
+                self._arm()
         return job.future
+
+    def _next_batch(self) -> None:
+        self._beginning = True
+        self._thread.call(self._begin, self._on_begun)
+
+    def _arm(self) -> None:
+        # In a context of its own: the timer must not keep the first caller's request alive.
+        self._expiry = self._loop.call_later(LOOK_S, self._expire, context=Context())
 
     # -- in the thread ------------------------------------------------------------------------------------------------
 
@@ -198,18 +237,40 @@ class Writer:
     # -- on the loop --------------------------------------------------------------------------------------------------
 
     def _on_begun(self, error: BaseException | None) -> None:
-        if error is not None:
-            self._batch = self._take()
-            self._finish(self._named(error))
+        if self._abandoned:
+            return
+        self._beginning = False
+        if error is not None and _is_busy(error):  # another program writes to the file: held, not failed
+            self._finish(None)
             return
         self._batch = self._take()
+        if error is not None:
+            self._finish(self._named(error))
+            return
         lost = self._run_batch()
-        if lost is not None:
-            self._roll_back()
-            self._lock.release()
-            self._finish(lost)
-        else:
+        if lost is None:
             self._thread.call(self._commit_and_go_on, self._on_committed)
+        else:
+            self._give_up(lost)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Ends a batch that cannot be committed: surely not applied."""
+        self._roll_back()
+        stuck = self._connection.in_transaction
+        self._lock.release()
+        self._finish(error)
+        if stuck:
+            self._die(error)
+
+    def _die(self, error: BaseException) -> None:
+        """Only a new process can go on: what waits is refused, and `on_fatal` is told."""
+        self._closing = True
+        waiting = [job for job in self._queue if not job.future.done()]
+        self._queue.clear()
+        for job in waiting:
+            job.future.set_exception(_closing())
+        if self._on_fatal is not None:
+            self._on_fatal(error)
 
     def _take(self) -> list[Job]:
         waiting = self._queue
@@ -224,13 +285,15 @@ class Writer:
         """Runs the bodies; the error when SQLite gave up the whole transaction, otherwise None."""
         connection = self._connection
         for job in self._batch:
+            if job.future.done():  # withdrawn by a body before it
+                continue
             self._run_job(connection, job)
             if not connection.in_transaction:
-                return self._named(job.error)
+                return self._named(_root(job.error))
         if self._before_commit is not None and self._batch:
             try:
                 self._before_commit(connection)
-            except sqlite3.Error as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the batch must end
                 return self._named(error)
         return None
 
@@ -266,14 +329,14 @@ class Writer:
         if error is None:
             self.commits += 1
             self._finish(None)
-        elif self._connection.in_transaction:
+        elif self._connection.in_transaction or _may_survive(error):
             unknown = UnknownOutcome(
-                f"Neither COMMIT nor ROLLBACK came through on {self.path}: {error}.",
+                f"It is not known whether COMMIT came through on {self.path}: {error}.",
                 hint="Repeat the request with its Idempotency-Key to learn what became of it.",
             )
+            self._closing = True
             self._finish(unknown)
-            if self._on_fatal is not None:
-                self._on_fatal(unknown)
+            self._die(unknown)
         else:
             self._finish(self._named(error))
 
@@ -283,7 +346,7 @@ class Writer:
         for job in batch:
             self._release(job, error)
         if self._queue:
-            self._thread.call(self._begin, self._on_begun)
+            self._next_batch()
         else:
             # The thread may have kept the lock for jobs that were withdrawn since.
             self._lock.release()
@@ -294,29 +357,66 @@ class Writer:
     def _release(self, job: Job, error: BaseException | None) -> None:
         if error is None and job.after is not None:
             for callback in job.after:
-                callback()
+                self._call_back(callback)
         future = job.future
         if future.done():
             return
-        failure = error or job.error
+        # One error object for many callers would collect the tracebacks and contexts of all of them.
+        failure = job.error if error is None else copy.copy(error)
         if failure is None:
             future.set_result(job.result)
         else:
             future.set_exception(failure)
 
+    def _call_back(self, callback: Callable[[], object]) -> None:
+        try:
+            callback()
+        except Exception as error:  # noqa: BLE001 - it is committed: neither its caller nor its neighbours may suffer
+            told = {"message": "A callback of a committed transaction failed.", "exception": error}
+            self._loop.call_exception_handler(told)
+
     def _expire(self) -> None:
         """Fails jobs that waited longer than `hold_s`: another process keeps the lock, or the disk hangs."""
         self._expiry = None
         limit = self._clock.monotonic() - self.hold_s
-        while self._queue and self._queue[0].queued_at < limit:
+        while self._queue and (self._queue[0].queued_at <= limit or self._queue[0].future.done()):
             job = self._queue.popleft()
             if not job.future.done():
-                job.future.set_exception(
-                    Unavailable(
-                        f"No turn to write came within {self.hold_s:g} s.",
-                        hint="Another process keeps the database busy, or its disk hangs; see `tenfold status`.",
-                        code="TF-HELD-TOO-LONG",
-                    )
-                )
-        if self._busy:
-            self._expiry = self._loop.call_later(1.0, self._expire)
+                job.future.set_exception(_held_too_long(self.hold_s))
+        if any(job.future.done() for job in self._queue):  # withdrawn ones must not fill the queue
+            self._queue = collections.deque(job for job in self._queue if not job.future.done())
+        if self._closing and self._beginning and not self._queue:
+            self._abandoned = True
+            assert self._idle is not None
+            self._idle.set()
+        elif self._busy:
+            self._arm()
+
+
+def _held_too_long(hold_s: float) -> Unavailable:
+    return Unavailable(
+        f"No turn to write came within {hold_s:g} s.",
+        hint="Another process keeps the database busy, or its disk hangs; see `tenfold status`.",
+        code="TF-HELD-TOO-LONG",
+    )
+
+
+def _closing() -> Unavailable:
+    return Unavailable("The database is closing.", hint="Send the request again.", code="TF-CLOSING")
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+
+
+def _may_survive(error: BaseException) -> bool:
+    """Whether a failed COMMIT may be found in the log after a crash: all was written, only the last sync failed."""
+    return getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_FSYNC"
+
+
+def _root(error: BaseException | None) -> BaseException | None:
+    """SQLite's own error behind what a body raised, so that its neighbours hear the cause and not the consequence."""
+    seen = error
+    while seen is not None and not isinstance(seen, sqlite3.Error):
+        seen = seen.__cause__ or seen.__context__
+    return seen or error
