@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import http.client
 import os
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,18 +60,17 @@ def _listener() -> socket.socket:
     return listener
 
 
-def wait_until_it_answers(url: str, limit_s: float = 20.0) -> float:
-    """Seconds until the first complete answer."""
+def wait_until_it_answers(process: subprocess.Popen[bytes], port: int, limit_s: float = 20.0) -> float:
+    """Seconds until the first complete answer; `TimeoutError` also when the process has ended."""
     began = time.perf_counter()
-    while time.perf_counter() - began < limit_s:
-        with contextlib.suppress(OSError):
-            try:
-                with urllib.request.urlopen(url, timeout=limit_s):
-                    return time.perf_counter() - began
-            except urllib.error.HTTPError:
-                return time.perf_counter() - began
+    while process.poll() is None and time.perf_counter() - began < limit_s:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+            connection.request("GET", "/warm-up")
+            connection.getresponse().read()
+            return time.perf_counter() - began
         time.sleep(0.005)
-    raise TimeoutError(f"{url} does not answer")
+    raise TimeoutError(f"port {port} does not answer")
 
 
 @contextlib.contextmanager
@@ -100,7 +97,7 @@ def ours(folder: Path, name: str = "tenfold", app: str = "", **environment: str)
     """
     map_path = write_map(folder, app)
     migrate = [sys.executable, "-m", "tenfold.control.migrate", "--map", str(map_path)]
-    subprocess.run(migrate, check=True, stdout=subprocess.DEVNULL, env=_environment({}))
+    subprocess.run(migrate, check=True, stdout=subprocess.DEVNULL, env=_environment(environment))
     listener = _listener()
     environment |= {
         "TENFOLD_MAP": str(map_path),
@@ -114,20 +111,16 @@ def ours(folder: Path, name: str = "tenfold", app: str = "", **environment: str)
 
 
 def write_map(folder: Path, app: str = "") -> Path:
-    """A map of the shortener with its state in `folder`, as the controller would write it."""
+    """A map with its state in `folder`, as the controller would write it: of the shortener, or of another `app`."""
     from tenfold.topology.map import encode, map_of  # noqa: PLC0415 - not needed to start peers
     from tenfold.topology.spec import parse_spec  # noqa: PLC0415
 
-    root = ROOT / "services" / "shortener"
-    text = (root / "tenfold.toml").read_text()
-    spec = parse_spec(text, "tenfold.toml")
-    made = map_of(spec, root=str(root), state=str(folder), previous=None)
-    facts = json.loads(encode(made))
-    if app:
-        facts["app"] = app
+    root = ROOT if app else ROOT / "services" / "shortener"
+    text = f'[service]\nname = "plain"\napp = "{app}"\n' if app else (root / "tenfold.toml").read_text()
+    made = map_of(parse_spec(text, "tenfold.toml"), root=str(root), state=str(folder), previous=None)
     (folder / "data").mkdir(exist_ok=True)
     path = folder / "map.json"
-    path.write_text(json.dumps(facts))
+    path.write_bytes(encode(made))
     return path
 
 
@@ -146,7 +139,11 @@ def _running(
         )
         server = Server(name, listener.getsockname()[1], process)
         try:
-            server.first_answer_s = wait_until_it_answers(server.url + "/warm-up")
+            try:
+                server.first_answer_s = wait_until_it_answers(process, server.port)
+            except TimeoutError as error:
+                said = Path(log.name).read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"{name} does not answer; it said:\n{said}") from error
             yield server
         finally:
             process.terminate()

@@ -23,4 +23,4 @@ bare = Starlette(routes=[Route("/{code}", redirect)])
 if os.environ.get("BENCH_WRAPPED"):
     from tenfold import Tenfold
 
-    app = Tenfold("shortener").asgi(bare)
+    app = Tenfold("plain").asgi(bare)
