@@ -160,3 +160,11 @@ def test_every_answer_is_dated_and_says_nothing_of_its_server(running: Service, 
 def test_refusals_are_counted(running: Service) -> None:
     running.send(NOT_HTTP[0])
     assert b'tenfold_http_refused_total{reason="not_http"}' in running.get("/metrics")
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket", "anything"])
+def test_an_upgrade_that_is_not_spoken_here_is_an_ordinary_request(running: Service, protocol: str) -> None:
+    upgrade = f"Connection: Upgrade\r\nUpgrade: {protocol}\r\n".encode()
+    with socket.create_connection(("127.0.0.1", running.public.getsockname()[1]), timeout=10) as client:
+        client.sendall(b"GET /go/a HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 301 ")

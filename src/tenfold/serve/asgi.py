@@ -122,7 +122,9 @@ class TenfoldASGI:
             request_id=head.request_id or self._ids.next(),
             token=decode(head.token) if head.token else EMPTY,
         )
-        return Exchange(scope, receive, send, head=head, request=request, limit=self._settings.body_limit)
+        return Exchange(
+            scope, receive, send, head=head, request=request, limit=self._settings.body_limit, now=self._monotonic
+        )
 
     async def _answer(self, exchange: Exchange) -> None:
         """Answers; only errors that need no answer come out."""
@@ -204,7 +206,7 @@ class TenfoldASGI:
         await exchange.respond(problem_response(error, exchange.request.request_id))
 
     def _account(self, exchange: Exchange, began: float) -> None:
-        ended = self._monotonic()
+        ended = exchange.ended or self._monotonic()
         scope = exchange.scope
         method = scope["method"]
         status = exchange.status or (CLIENT_LEFT if exchange.client_left else 500)

@@ -57,6 +57,8 @@ class Drain:
         WebProtocol.draining = True
         for connection in self._connections():
             connection.announce_close()
+        # One look's time first: what was accepted a moment ago is not among the connections yet.
+        await asyncio.sleep(LOOK_EVERY_S)
         while self._server.server_state.connections and loop.time() < deadline:
             self._close_silent(loop.time())
             await asyncio.sleep(LOOK_EVERY_S)

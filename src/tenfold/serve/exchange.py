@@ -65,6 +65,7 @@ class Exchange:
 
     __slots__ = (
         "_held",
+        "_now",
         "_receive",
         "_received",
         "_replay",
@@ -72,6 +73,7 @@ class Exchange:
         "bytes_sent",
         "client_left",
         "complete",
+        "ended",
         "head",
         "limit",
         "refused",
@@ -84,11 +86,20 @@ class Exchange:
     )
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, *, head: Head, request: RequestScope, limit: int
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        head: Head,
+        request: RequestScope,
+        limit: int,
+        now: Callable[[], float],
     ) -> None:
         self.scope = scope
         self._receive = receive
         self._send = send
+        self._now = now
         self.head = head
         self.request = request
         self.seen = request.token
@@ -100,6 +111,8 @@ class Exchange:
         self.bytes_sent = 0
         self.started = False
         self.complete = False
+        self.ended = 0.0
+        """When the answer was complete (monotonic seconds); background tasks of the framework run on after it."""
         self.client_left = False
         self.refused = False
         """The 413 was sent; whatever the framework still says is dropped."""
@@ -210,6 +223,8 @@ class Exchange:
             self.bytes_sent += len(message.get("body", b""))
             self.complete = not message.get("more_body", False)
         await self._send(message)
+        if self.complete:
+            self.ended = self._now()
 
     async def _hold(self, message: Message) -> None:
         assert self._held is not None, "only called while a response is held"

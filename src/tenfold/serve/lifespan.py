@@ -6,10 +6,12 @@ A framework that does not speak the lifespan protocol (a bare ASGI callable) is 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
 from tenfold.serve.exchange import Message, Receive, Scope, Send
+
+RETURN_WITHIN_S = 5.0
+"""How long a framework that has said that it is down may take to return."""
 
 
 class InnerLifespan:
@@ -32,8 +34,8 @@ class InnerLifespan:
         if self._task is None or self._task.done():
             return None
         failure = await self._ask("shutdown")
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait({self._task}, timeout=5.0)
+        await asyncio.wait({self._task}, timeout=RETURN_WITHIN_S)
+        self._task.cancel()
         return failure
 
     async def _ask(self, phase: str) -> str | None:

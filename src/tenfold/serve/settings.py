@@ -13,7 +13,7 @@ DEFAULT_BODY_LIMIT = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
-    """Settings in force. All of them are live: a new map changes them without a restart."""
+    """Settings in force. A new map changes all but `keep_alive_s` without a new process."""
 
     body_limit: int = DEFAULT_BODY_LIMIT
     """Bytes of a request's body; more is answered with 413. A service that takes uploads raises it in tenfold.toml."""

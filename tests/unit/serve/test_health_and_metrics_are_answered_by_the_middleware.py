@@ -7,6 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from serving import FakeRuntime, call
 
+from tenfold.core.clock import ManualClock
 from tenfold.core.errors import NotFound
 from tenfold.serve.asgi import TenfoldASGI
 from tenfold.serve.hot import Response
@@ -110,3 +111,18 @@ def test_durations_fall_into_cumulative_buckets() -> None:
     name = "tenfold_http_request_duration_seconds_bucket"
     bounds = ("0.0005", "0.001", "0.0025", "0.005", "30.0", "+Inf")
     assert [found[name, "app", "GET", "2xx", bound] for bound in bounds] == [2, 2, 2, 3, 3, 4]
+
+
+def test_the_time_to_answer_ends_with_the_answer_not_with_background_work() -> None:
+    runtime = FakeRuntime()
+    clock = runtime.clock = ManualClock()
+
+    async def framework(scope: Any, receive: Any, send: Any) -> None:
+        clock.advance(2.0)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        clock.advance(100.0)
+
+    app = TenfoldASGI(framework, runtime)
+    call(app, "GET", "/a")
+    assert samples(app.metrics.exposition())["tenfold_http_request_duration_seconds_sum", "app", "GET", "2xx"] == 2.0
