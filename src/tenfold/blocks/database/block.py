@@ -231,7 +231,8 @@ async def _committed(backend: Backend, call: Call) -> Any:
 
 def _key_reader(function: Any, names: tuple[str, ...]) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]:
     """A function from call arguments to key values; `ContractError` when the function lacks such an argument."""
-    parameters = dict(list(inspect.signature(function).parameters.items())[1:])
+    signature = inspect.signature(function)
+    parameters = dict(list(signature.parameters.items())[1:])
     unknown = [name for name in names if name not in parameters]
     if unknown:
         raise ContractError(
@@ -241,13 +242,15 @@ def _key_reader(function: Any, names: tuple[str, ...]) -> Callable[[tuple[Any, .
         )
     ordered = [name for name, parameter in parameters.items() if parameter.kind in _BY_PLACE]
     places = [
-        (ordered.index(name) if name in ordered else sys.maxsize, name, _default(parameters[name])) for name in names
+        (ordered.index(name) if name in ordered else sys.maxsize, name, parameters[name].default) for name in names
     ]
 
     def read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         keys = tuple(args[at] if at < len(args) else kwargs.get(name, default) for at, name, default in places)
         for key in keys:
             if type(key) is not str:
+                if key is inspect.Parameter.empty:
+                    signature.bind(None, *args, **kwargs)  # raises the TypeError that Python would
                 canonical(key)
         return keys
 
@@ -255,10 +258,6 @@ def _key_reader(function: Any, names: tuple[str, ...]) -> Callable[[tuple[Any, .
 
 
 _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-
-
-def _default(parameter: inspect.Parameter) -> Any:
-    return None if parameter.default is inspect.Parameter.empty else parameter.default
 
 
 def _nested(what: str) -> ContractError:

@@ -6,8 +6,9 @@ else, and would make every other writer wait for it; it is closed, and the error
 
 from __future__ import annotations
 
+import inspect
 import sysconfig
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from contextvars import Context
 from types import FrameType
 from typing import Any
@@ -32,29 +33,33 @@ def drive(body: Coroutine[Any, Any, Any], context: Context) -> Any:
 
 
 def _close(body: Coroutine[Any, Any, Any], context: Context) -> None:
-    """Ends a suspended body; what its `finally` does or raises cannot matter any more: nothing of it is kept."""
-    for _ in range(CLOSE_TRIES):
-        try:
-            context.run(body.close)
-        except RuntimeError:  # it awaited again, in a `finally`
-            continue
-        except BaseException:  # noqa: BLE001, S110 - see above
-            pass
-        return
+    """Ends a suspended body; what its `finally` does or raises cannot matter any more: nothing of it is kept.
+
+    From the innermost coroutine outwards: one that awaits again while it is closed would stay behind suspended.
+    """
+    for awaited in reversed(list(_chain(body))):
+        for _ in range(CLOSE_TRIES):
+            try:
+                context.run(awaited.close)
+            except RuntimeError:  # it awaited again, in a `finally`
+                continue
+            except BaseException:  # noqa: BLE001, S110 - see above
+                pass
+            break
+
+
+def _chain(body: Any) -> Iterator[Any]:
+    """The body, what it awaits, what that awaits, as far as these are coroutines."""
+    while inspect.iscoroutine(body):
+        yield body
+        body = body.cr_await
 
 
 def _innermost(body: Coroutine[Any, Any, Any]) -> FrameType | None:
     """The frame that awaits, as deep as it is still the service's own code."""
-    found: FrameType | None = None
-    awaited: Any = body
-    while awaited is not None:
-        kind = next((kind for kind in ("cr", "ag", "gi") if hasattr(awaited, f"{kind}_frame")), None)
-        frame = getattr(awaited, f"{kind}_frame") if kind else None
-        if frame is None or (found is not None and frame.f_code.co_filename.startswith(_LIBRARIES)):
-            break
-        found = frame
-        awaited = getattr(awaited, f"{kind}_await" if kind != "gi" else "gi_yieldfrom")
-    return found
+    frames = [awaited.cr_frame for awaited in _chain(body) if awaited.cr_frame is not None]
+    own = [frame for frame in frames if not frame.f_code.co_filename.startswith(_LIBRARIES)]
+    return next(reversed(own or frames), None)
 
 
 def _foreign_await(body: Coroutine[Any, Any, Any]) -> ContractError:

@@ -139,7 +139,7 @@ class SqliteSnapshot(_Access):
 
     async def _beside(self, statement: Any, params: Mapping[str, Any], limit: int) -> list[Any]:
         if self._left:
-            raise ContractError("A read scope was used after its end.", hint="Use it inside its block.", code="TF-TX-5")
+            raise _ended("A read scope was used after its end.")
         plan = self._plan(statement, params)
         running = self._backend.beside(self._backend.fetch, self._connection, plan, params, limit)
         self._running += 1
@@ -189,9 +189,7 @@ class SqliteTransaction(_Direct):
 
     def _admitted(self, statement: Any, params: Mapping[str, Any]) -> Plan:
         if not self.open:
-            raise ContractError(
-                "A tx was used after its transaction had ended.", hint="Use it inside the body only.", code="TF-TX-5"
-            )
+            raise _ended("A tx was used after its transaction had ended.")
         if self.failed is not None:
             raise swallowed("this body", self.failed)
         return self._plan(statement, params)
@@ -218,9 +216,15 @@ class SqliteTransaction(_Direct):
         return touched
 
     def on_commit(self, callback: Callable[[], object]) -> None:
+        if not self.open:
+            raise _ended("A tx was used after its transaction had ended.")
         if self.after is None:
             self.after = []
         self.after.append(callback)
+
+
+def _ended(what: str) -> ContractError:
+    return ContractError(what, hint="Use it inside its block only.", code="TF-TX-5")
 
 
 def _exactly_one(rows: list[Any]) -> Any:
