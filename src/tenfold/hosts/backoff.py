@@ -19,9 +19,12 @@ class Backoff:
 
     short_lives: int = 0
 
-    def after(self, ready_s: float | None) -> tuple[Backoff, float]:
-        """The next state and the delay in seconds, after a life that was ready for `ready_s` seconds (None: never)."""
-        settled = ready_s is not None and ready_s >= SETTLED_S
+    def after(self, ready_s: float | None, *, killed: bool = False) -> tuple[Backoff, float]:
+        """The next state and the delay in seconds, after a life that was ready for `ready_s` seconds (None: never).
+
+        `killed`: somebody else ended it with SIGKILL, which says nothing about the process itself once it was ready.
+        """
+        settled = ready_s is not None and (ready_s >= SETTLED_S or killed)
         before = 0 if settled else self.short_lives
         delay = DELAYS_S[min(before, len(DELAYS_S) - 1)]
         return Backoff(0 if settled else before + 1), delay

@@ -155,12 +155,15 @@ class Child:
     def _note_end(self, process: Process) -> None:
         log = self._around.log_of(self.launch.node)
         self.exit_code = process.exit_code
-        self.report = last_report(log, self._log_offset)
+        said = last_report(log, self._log_offset) or {}
+        # A child that works for ever reports only errors; its other lines of JSON are its access log.
+        self.report = said if said and ("error" in said or not self.launch.restart) else None
         self.tail = [line.decode(errors="replace")[:300] for line in tail(log, 12)] if process.exit_code else []
 
     async def _wait_for_next_life(self, process: Process) -> bool:
         ready_s = None if self._ready_at is None else self._around.clock.monotonic() - self._ready_at
-        self._backoff, delay_s = self._backoff.after(ready_s)
+        killed = process.exit_code == -signal.SIGKILL
+        self._backoff, delay_s = self._backoff.after(ready_s, killed=killed)
         self.restarts += 1
         self.state = "waiting"
         how = "ended" if process.exit_code is None else f"ended with exit code {process.exit_code}"
