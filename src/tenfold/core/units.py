@@ -30,13 +30,20 @@ def shown(value: object) -> str:
             return "true" if value else "false"
         case str():
             text = value if len(value) <= 60 else value[:57] + "..."
-            return f'"{text}" (text)'.replace("\n", "\\n")
+            return f'"{escaped(text)}" (text)'
+        case int() if abs(value) >= 2**64:
+            return f"a number of {value.bit_length()} bits"  # Python refuses to print thousands of digits
         case dict():
             return "a table"
         case list() | tuple():
             return "a list"
         case _:
             return str(value)
+
+
+def escaped(text: str) -> str:
+    """The text on one line, with whatever a terminal would act on shown as an escape."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def parse_duration(value: str | float) -> float:

@@ -23,9 +23,39 @@ class Effect(Enum):
     NEW_START = "needs `tenfold down` and `tenfold up`"
 
 
+_LIVE, _PROCESSES, _START = Effect.LIVE, Effect.NEW_PROCESSES, Effect.NEW_START
+
+EFFECTS: dict[str, Effect] = {
+    "service": _START,
+    "app": _PROCESSES,
+    "step": _LIVE,  # follows from the other fields; by itself it changes nothing
+    "root": _START,
+    "state": _START,
+    "public.host": _START,
+    "public.port": _START,
+    "public.body_limit": _LIVE,
+    "web.processes": _LIVE,
+    "web.access_log": _LIVE,
+    "web.metrics": _LIVE,
+    "web.drain_limit_s": _LIVE,
+    "web.keep_alive_s": _PROCESSES,  # fixed when the server is made
+    "database.backend": _START,
+    "database.path": _START,
+    "database.hold_s": _LIVE,
+    "database.queue": _LIVE,
+    "cache.entries": _LIVE,
+    "cache.bytes": _LIVE,
+    "log.rotate_size": _LIVE,
+    "log.keep": _LIVE,
+    "settings": _LIVE,
+    "nodes": _LIVE,
+}
+"""What a change of each field takes; `settings` and `nodes` stand for each one of theirs. The epoch is not compared."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One field that differs: its path, what it was and what it becomes."""
+    """One field that differs: its path, what it was and what it becomes (None: not there), and what that takes."""
 
     path: str
     was: Any
@@ -33,7 +63,7 @@ class Change:
     effect: Effect
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.was!r} becomes {self.becomes!r} ({self.effect.value})"
+        return f"{self.path}: {_words(self.was)} becomes {_words(self.becomes)} ({self.effect.value})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +85,9 @@ class Plan:
         return max((change.effect for change in self.changes), key=order.index, default=None)
 
 
-_NEW_START = frozenset(
-    {"service", "root", "state", "step", "public.host", "public.port", "database.backend", "database.path"}
-)
-_NEW_PROCESSES = frozenset({"app", "web.keep_alive_s"})
-_NOT_COMPARED = frozenset({"epoch"})
-
-
 def effect_of(path: str) -> Effect:
-    """What a change of the field at `path` takes."""
-    if path in _NEW_START:
-        return Effect.NEW_START
-    return Effect.NEW_PROCESSES if path in _NEW_PROCESSES else Effect.LIVE
+    """What a change of the field at `path` takes: "web.metrics", "settings.colour", "nodes.web-1"."""
+    return EFFECTS[_entry(path)]
 
 
 def diff(current: Map | None, wanted: Map) -> Plan:
@@ -74,17 +95,27 @@ def diff(current: Map | None, wanted: Map) -> Plan:
     if current is None:
         return Plan(start=True, changes=())
     was, becomes = _fields(current), _fields(wanted)
-    paths = dict.fromkeys((*was, *becomes))
     changes = (
         Change(path, was.get(path), becomes.get(path), effect_of(path))
-        for path in paths
-        if path not in _NOT_COMPARED and was.get(path) != becomes.get(path)
+        for path in dict.fromkeys((*was, *becomes))
+        if _differ(was.get(path), becomes.get(path))
     )
-    return Plan(start=False, changes=tuple(changes))
+    order = list(EFFECTS)
+    return Plan(start=False, changes=tuple(sorted(changes, key=lambda change: order.index(_entry(change.path)))))
+
+
+def _entry(path: str) -> str:
+    top = path.partition(".")[0]
+    return top if top in ("settings", "nodes") else path
+
+
+def _differ(was: Any, becomes: Any) -> bool:
+    # 1, 1.0 and true are equal in Python, and are different settings.
+    return type(was) is not type(becomes) or was != becomes
 
 
 def _fields(whole: Map) -> dict[str, Any]:
-    """Field paths and values; one path for each key of a table."""
+    """Paths and values of all that is compared; one path for each setting and each node."""
     found: dict[str, Any] = {}
     for name in whole.__struct_fields__:
         value = getattr(whole, name)
@@ -92,6 +123,19 @@ def _fields(whole: Map) -> dict[str, Any]:
             found.update({f"{name}.{key}": getattr(value, key) for key in value.__struct_fields__})
         elif isinstance(value, dict):
             found.update({f"{name}.{key}": item for key, item in value.items()})
-        else:
+        elif name == "nodes":
+            found.update({f"nodes.{node.name}": node for node in value})
+        elif name != "epoch":
             found[name] = value
     return found
+
+
+def _words(value: Any) -> str:
+    """A value as a person reads it, in TOML's spelling."""
+    match value:
+        case None:
+            return "nothing"
+        case msgspec.Struct():
+            return f"{getattr(value, 'role', 'a')} node on {getattr(value, 'host', 'local')}"
+        case _:
+            return msgspec.json.encode(value).decode()

@@ -2,17 +2,21 @@
 
 A map has an epoch that only grows; a process that holds an older one adopts the newer. The map is a hint (design 5.1):
 being wrong costs a retry, never a write.
+
+Processes of the version before and of the version after read the same file while a deployment changes over, so a field
+that is unknown here is ignored, and a field that is added later has a default.
 """
 
 from __future__ import annotations
 
 import posixpath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from tenfold.core.errors import SpecError
 from tenfold.topology.spec import Scalar, Spec
+from tenfold.topology.steps import step_of
 
 
 class NodeMap(msgspec.Struct, frozen=True):
@@ -43,7 +47,7 @@ class WebMap(msgspec.Struct, frozen=True):
 
 
 class DatabaseMap(msgspec.Struct, frozen=True):
-    """The database; `path` is absolute."""
+    """The database; `path` is absolute, `hold_s` in seconds, `queue` in writes."""
 
     backend: Literal["sqlite"]
     path: str
@@ -68,7 +72,7 @@ class LogMap(msgspec.Struct, frozen=True):
 class Map(msgspec.Struct, frozen=True):
     """The running topology. `root` is the folder of tenfold.toml, `state` its .tenfold; both absolute."""
 
-    epoch: int
+    epoch: Annotated[int, msgspec.Meta(ge=1)]
     service: str
     app: str
     step: int
@@ -83,14 +87,27 @@ class Map(msgspec.Struct, frozen=True):
     nodes: tuple[NodeMap, ...]
 
 
-def map_of(spec: Spec, *, root: str, state: str, previous: Map | None) -> Map:
-    """The map that meets `spec`. The epoch grows by one when anything differs; otherwise `previous` comes back."""
-    nodes = tuple(NodeMap(f"web-{number}", "web") for number in range(1, spec.web.processes + 1))
+def map_of(spec: Spec, *, root: str, state: str, previous: Map | None, after: int = 0) -> Map:
+    """The map that meets `spec`; `root` and `state` are absolute.
+
+    When nothing differs, `previous` itself comes back. Otherwise the epoch is one above `previous` and above `after`:
+    the highest epoch known from elsewhere (the journal), for the case that the map file was lost.
+    """
+    assert posixpath.isabs(root), "a map holds absolute paths only"
+    assert posixpath.isabs(state), "a map holds absolute paths only"
+    known = max(after, 0 if previous is None else previous.epoch)
+    made = _map(spec, root, state, known + 1)
+    if previous is not None and previous.epoch >= after and _same(made, previous):
+        return previous
+    return made
+
+
+def _map(spec: Spec, root: str, state: str, epoch: int) -> Map:
     made = Map(
-        epoch=1 if previous is None else previous.epoch,
+        epoch=epoch,
         service=spec.service.name,
         app=spec.service.app,
-        step=1,
+        step=0,
         root=root,
         state=state,
         public=PublicMap(spec.public.host, spec.public.port, spec.public.body_limit),
@@ -98,23 +115,28 @@ def map_of(spec: Spec, *, root: str, state: str, previous: Map | None) -> Map:
             processes=spec.web.processes,
             access_log=spec.web.access_log,
             metrics=spec.web.metrics,
-            drain_limit_s=spec.web.drain_limit,
-            keep_alive_s=spec.web.keep_alive,
+            drain_limit_s=spec.web.drain_limit_s,
+            keep_alive_s=spec.web.keep_alive_s,
         ),
-        database=DatabaseMap(
-            backend="sqlite",
-            path=posixpath.normpath(posixpath.join(state, spec.database.path)),
-            hold_s=spec.database.hold,
-            queue=spec.database.queue,
-        ),
+        database=_database(spec, state),
         cache=CacheMap(spec.cache.entries, spec.cache.bytes),
         log=LogMap(spec.log.rotate_size, spec.log.keep),
-        settings=spec.settings,
-        nodes=nodes,
+        settings=dict(spec.settings),
+        nodes=tuple(NodeMap(f"web-{number}", "web") for number in range(1, spec.web.processes + 1)),
     )
-    if previous is None or made == previous:
-        return made
-    return msgspec.structs.replace(made, epoch=previous.epoch + 1)
+    return msgspec.structs.replace(made, step=step_of(made))
+
+
+def _database(spec: Spec, state: str) -> DatabaseMap:
+    path = spec.database.path or f"data/{spec.service.name}.db"
+    absolute = posixpath.normpath(posixpath.join(state, path))
+    return DatabaseMap("sqlite", absolute, spec.database.hold_s, spec.database.queue)
+
+
+def _same(one: Map, other: Map) -> bool:
+    # As bytes, because 1, 1.0 and true are equal in Python and are different settings.
+    level = msgspec.structs.replace(other, epoch=one.epoch)
+    return msgspec.json.encode(one, order="sorted") == msgspec.json.encode(level, order="sorted")
 
 
 _decoder = msgspec.json.Decoder(Map)
@@ -126,17 +148,14 @@ def encode(current: Map) -> bytes:
 
 
 def decode(data: bytes, source: str) -> Map:
-    """The map in `data`; `source` names the file in the error. Raises `SpecError`."""
+    """The map in `data`; `source` names the file in the error. Raises `SpecError` when it is not a map."""
     try:
-        found = _decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return _decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SpecError(
-            f"{source} is not a map: {error}.",
+            f"{source} is not a map: {str(error).rstrip('.')}.",
             hint="`tenfold up` writes it anew from tenfold.toml; remove the damaged file first.",
         ) from None
-    if found.epoch < 1:
-        raise SpecError(f"{source} is not a map: its epoch is {found.epoch}.", hint="`tenfold up` writes it anew.")
-    return found
 
 
 def to_facts(current: Map) -> dict[str, Any]:

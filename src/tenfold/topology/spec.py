@@ -1,7 +1,8 @@
-"""The spec: the topology that is wanted, read from tenfold.toml.
+"""The spec: the topology that is wanted, as a person writes it in `tenfold.toml`.
 
-Only `[service]` is required; everything else has a default that works. An error names the file, the line or the path in
-it, what was found and what is allowed.
+`parse_spec` is the only way in. Whatever it returns is complete (every default filled in), within bounds, and possible
+in this version; whatever it refuses, it refuses with one sentence that names the file, the line or the key, what was
+found and what is allowed. Every key of the file is a field below, with its rule and its reason.
 """
 
 from __future__ import annotations
@@ -9,150 +10,309 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal, get_args
 
 import msgspec
+from msgspec import Struct, field
 
 from tenfold.core.errors import SpecError
 from tenfold.core.units import shown
-from tenfold.topology.rules import RULES, SECTIONS, SETTINGS, Rule
+from tenfold.topology.rules import REFUSALS, Duration, Host, Key, OneOf, Plain, Size, Text, WholeNumber, YesNo
+from tenfold.topology.steps import find_step
 
 Scalar = bool | int | float | str
+"""What a service's own setting may be."""
 
-_HINT = "Correct the file and run the command again; docs/configuration.md explains every key."
-_SETTING = re.compile(r"[A-Za-z_][\w-]{0,60}", re.ASCII)
-_MAX_FILE = 1_000_000
-
-
-class ServiceSpec(msgspec.Struct, frozen=True):
-    """`[service]`."""
-
-    name: str
-    app: str
+_PAGE = "docs/configuration.md lists every key."
 
 
-class PublicSpec(msgspec.Struct, frozen=True):
-    """`[public]`; `body_limit` in bytes."""
+class ServiceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[service]`: which service this is. The only table that must be there."""
 
-    host: str
-    port: int
-    body_limit: int
-
-
-class WebSpec(msgspec.Struct, frozen=True):
-    """`[web]`; durations in seconds."""
-
-    processes: int
-    access_log: bool
-    metrics: Literal["loopback", "public", "off"]
-    drain_limit: float
-    keep_alive: float
-
-
-class DatabaseSpec(msgspec.Struct, frozen=True):
-    """`[database]`; `hold` in seconds."""
-
-    path: str
-    hold: float
-    queue: int
+    name: Annotated[
+        str,
+        Key(
+            Text(
+                r"[a-z][a-z0-9-]{0,30}", 'a lower-case name such as "shortener": a letter, then at most 30 of a-z 0-9 -'
+            ),
+            "Names the database file and everything that is shown about the service; the same as in `Tenfold(name)`.",
+        ),
+    ]
+    app: Annotated[
+        str,
+        Key(
+            Text(
+                r"(?a:[A-Za-z_][\w.]*:[A-Za-z_]\w*)",
+                '"package.module:attribute", such as "shortener.app:app" (what `tf.asgi(...)` returned)',
+            ),
+            "Where the app is found, seen from the folder of tenfold.toml.",
+        ),
+    ]
 
 
-class CacheSpec(msgspec.Struct, frozen=True):
-    """`[cache]`."""
+class PublicSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[public]`: the one address that clients know."""
 
-    entries: int
-    bytes: int
+    host: Annotated[
+        str,
+        Key(Host(), 'The machine itself only, until somebody decides otherwise; "0.0.0.0" opens it to the network.'),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int,
+        Key(
+            WholeNumber(0, 65535, " (0 = any free port)"),
+            "High enough to need no privilege, and what people try first.",
+        ),
+    ] = 8000
+    body_limit: Annotated[
+        int,
+        Key(
+            Size("1KB", "1GB"),
+            "A larger request body is answered with 413: enough for forms and JSON, cheap to refuse.",
+        ),
+    ] = 1024 * 1024
 
 
-class LogSpec(msgspec.Struct, frozen=True):
-    """`[log]`; `rotate_size` in bytes."""
+class WebSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[web]`: the processes that run the app."""
 
-    rotate_size: int
-    keep: int
+    processes: Annotated[
+        int, Key(WholeNumber(1, 64), "One process is one core. More than one needs step 3 (load balancer).")
+    ] = 1
+    access_log: Annotated[
+        bool, Key(YesNo(), "One line a request; cheap enough to leave on, and missed when it is off.")
+    ] = True
+    metrics: Annotated[
+        Literal["loopback", "public", "off"],
+        Key(
+            OneOf(("loopback", "public", "off")),
+            "Who may read /metrics; figures of a service are nobody else's business.",
+        ),
+    ] = "loopback"
+    drain_limit_s: Annotated[
+        float,
+        Key(
+            Duration("0s", "1h"),
+            "How long a leaving process waits for requests it has begun; longer than any should take.",
+        ),
+    ] = field(default=30.0, name="drain_limit")
+    keep_alive_s: Annotated[
+        float,
+        Key(
+            Duration("1s", "60s"),
+            "How long an idle connection stays open; with more, a balancer reuses it as it closes.",
+        ),
+    ] = field(default=60.0, name="keep_alive")
 
 
-class Spec(msgspec.Struct, frozen=True):
-    """What a person asked for, with all defaults filled in."""
+class DatabaseSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[database]`: where the data is, and how long writes wait when they must."""
+
+    path: Annotated[
+        str | None,
+        Key(
+            Text(r"[^\x00-\x1f\x7f]{0,1023}[^\x00-\x1f\x7f/]", 'the path of a file, such as "data/shortener.db"'),
+            "Seen from the state folder `.tenfold`, unless it is absolute.",
+            '"data/<name>.db"',
+        ),
+    ] = None
+    hold_s: Annotated[
+        float,
+        Key(
+            Duration("0s", "10m"),
+            "How long work waits at a closed gate before it gets 503; longer than a failover takes.",
+        ),
+    ] = field(default=25.0, name="hold")
+    queue: Annotated[
+        int,
+        Key(WholeNumber(1, 1_000_000), "How many writes may wait at once; more get 503 with Retry-After at once."),
+    ] = 10_000
+
+
+class CacheSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[cache]`: the cache inside each process. Whichever bound is met first holds."""
+
+    entries: Annotated[int, Key(WholeNumber(1, 100_000_000), "How many entries a process keeps.")] = 100_000
+    bytes: Annotated[int, Key(Size("64KB", "1TB"), "How much memory the entries may take in a process.")] = field(
+        default=64 * 1024 * 1024
+    )
+
+
+class LogSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[log]`: the files under `.tenfold/logs`."""
+
+    rotate_size: Annotated[
+        int, Key(Size("64KB", "16GB"), "A log file that has grown so large is set aside and a new one begun.")
+    ] = 16 * 1024 * 1024
+    keep: Annotated[
+        int, Key(WholeNumber(1, 1000), "How many files set aside are kept for each process; the oldest goes first.")
+    ] = 5
+
+
+class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The topology that is wanted: complete, within bounds, and possible in this version."""
 
     service: ServiceSpec
-    public: PublicSpec
-    web: WebSpec
-    database: DatabaseSpec
-    cache: CacheSpec
-    log: LogSpec
-    settings: dict[str, Scalar]
+    public: PublicSpec = field(default_factory=PublicSpec)
+    web: WebSpec = field(default_factory=WebSpec)
+    database: DatabaseSpec = field(default_factory=DatabaseSpec)
+    cache: CacheSpec = field(default_factory=CacheSpec)
+    log: LogSpec = field(default_factory=LogSpec)
+    settings: dict[str, Scalar] = field(default_factory=dict)
+    """`[settings]`: the service's own, read with `tf.setting(name, default)`; free names, plain values."""
 
 
-def parse_spec(text: str, source: str) -> Spec:
-    """The spec in `text`; `source` is the file's name for error messages. Raises `SpecError`."""
-    found = _toml(text, source)
-    _refuse_unknown(found, source)
-    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    for rule in RULES:
-        values[rule.section][rule.key] = _value(rule, found, source)
-    values["database"]["path"] = values["database"]["path"].replace("<name>", values["service"]["name"])
-    if values["web"]["processes"] > 1:
-        raise _error(
-            source,
-            f"web.processes: found {values['web']['processes']}; allowed on this step: 1. Several web processes need "
-            "step 3, the load balancer",
-        )
-    return msgspec.convert(values | {SETTINGS: _settings(found, source)}, Spec)
+TABLES: Mapping[str, type[Struct]] = {
+    "service": ServiceSpec,
+    "public": PublicSpec,
+    "web": WebSpec,
+    "database": DatabaseSpec,
+    "cache": CacheSpec,
+    "log": LogSpec,
+}
+"""The tables with fixed keys, in the order in which the documentation lists them; `[settings]` is the free one."""
+
+FILE_MAX = 1_000_000
+SETTINGS_MAX = 1000
+SETTING = Plain()
+_SETTING_NAME = Text(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", "a name of at most 64 letters, digits, - and _")
 
 
-def _error(source: str, what: str) -> SpecError:
-    return SpecError(f"{source}: {what}.", hint=_HINT)
+def parse_spec(text: str | bytes, source: str = "tenfold.toml") -> Spec:
+    """Reads a spec from the text (or the raw bytes) of a TOML file; `source` is the name that errors begin with.
+
+    Raises `SpecError`: for text that is not UTF-8 or not TOML (with the line), for an unknown key or table (with the
+    nearest known one), for a missing key, for a value that is not allowed, and for a wish that no step can meet yet.
+    """
+    document = _toml(_decoded(text, source), source)
+    for name in document:
+        if name not in TABLES and name != "settings":
+            raise _unknown_at_top(name, document[name], source)
+    tables: dict[str, object] = {name: _read_table(name, kind, document, source) for name, kind in TABLES.items()}
+    tables["settings"] = _read_settings(_table("settings", document, source), source)
+    spec = msgspec.convert(tables, Spec)
+    _refuse_later_steps(spec, source)
+    return spec
 
 
-def _toml(text: str, source: str) -> dict[str, Any]:
-    if len(text) > _MAX_FILE:
-        raise _error(source, f"the file has {len(text):,} characters; allowed: {_MAX_FILE:,}")
+def keys_of(table: type[Struct]) -> dict[str, tuple[Key, msgspec.structs.FieldInfo]]:
+    """The keys of a table by the name they have in the file, with their rule and their field."""
+    return {info.encode_name: (_key_of(info), info) for info in msgspec.structs.fields(table)}
+
+
+def _key_of(info: msgspec.structs.FieldInfo) -> Key:
+    key = get_args(info.type)[1]
+    assert isinstance(key, Key), f"the field {info.name} has no Key"
+    return key
+
+
+def _decoded(raw: str | bytes, source: str) -> str:
+    try:
+        text = raw if isinstance(raw, str) else raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise SpecError(
+            f"{source}: line {line}: found the byte 0x{error.object[error.start]:02x}; allowed: TOML in UTF-8.",
+            hint="Save the file as UTF-8.",
+        ) from None
+    if len(text) > FILE_MAX:
+        raise SpecError(f"{source}: found {len(text):,} characters; allowed: at most {FILE_MAX:,}.", hint=_PAGE)
+    # Editors on Windows begin a file with a byte order mark, which TOML does not know.
+    return text.removeprefix("\ufeff")
+
+
+def _toml(text: str, source: str) -> dict[str, object]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise _error(source, f"this is not valid TOML: {str(error).rstrip('.')}") from None
+    except RecursionError:
+        raise SpecError(f"{source}: the lists or tables in it are nested too deeply.", hint=_PAGE) from None
+    except ValueError as error:  # the parser's own, or Python's for a number of thousands of digits
+        raise SpecError(
+            f"{source}: {_place(str(error), text)}.",
+            hint='Texts need quotes ("...") and each key a line of its own; see https://toml.io.',
+        ) from None
 
 
-def _refuse_unknown(found: dict[str, Any], source: str) -> None:
-    known = (*SECTIONS, SETTINGS)
-    for section, content in found.items():
-        if section not in known:
-            raise _error(source, f"unknown section [{section}]; {_meant(section, known, 'there are')}")
-        if not isinstance(content, dict):
-            raise _error(source, f"{section}: found {shown(content)}; allowed: a table, [{section}]")
-        if section != SETTINGS:
-            _refuse_unknown_keys(section, content, source)
+def _place(complaint: str, text: str) -> str:
+    """The parser's complaint with its place in front: `line 3, column 8: not valid TOML: Invalid value`."""
+    match = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", complaint, re.DOTALL)
+    if match is None:
+        return f"not valid TOML: {complaint}"
+    place = f"line {match[2]}, column {match[3]}" if match[2] else f"line {len(text.splitlines()) or 1}, at its end"
+    return f"{place}: not valid TOML: {match[1]}"
 
 
-def _refuse_unknown_keys(section: str, content: dict[str, Any], source: str) -> None:
-    keys = [rule.key for rule in RULES if rule.section == section]
-    for key in content:
+def _table(name: str, document: Mapping[str, object], source: str) -> dict[str, object]:
+    table = document.get(name, {})
+    if not isinstance(table, dict):
+        raise SpecError(f"{source}: {name}: found {shown(table)}; allowed: a table [{name}].", hint=_PAGE)
+    return table
+
+
+def _read_table(name: str, kind: type[Struct], document: Mapping[str, object], source: str) -> dict[str, object]:
+    table, keys = _table(name, document, source), keys_of(kind)
+    for key in table:
         if key not in keys:
-            raise _error(source, f'unknown key "{key}" in [{section}]; {_meant(key, keys, "it has")}')
+            raise SpecError(f"{source}: unknown key {_quoted(key)} in [{name}]; {_suggestion(key, keys)}", hint=_PAGE)
+    for key, (_, info) in keys.items():
+        if info.required and key not in table:
+            raise SpecError(
+                f"{source}: {name}.{key}: found nothing; allowed: {keys[key][0].rule.allowed}.",
+                hint=f"Add {key} = ... under [{name}].",
+            )
+    return {key: _read_value(f"{name}.{key}", keys[key][0], found, source) for key, found in table.items()}
 
 
-def _meant(word: str, known: Any, otherwise: str) -> str:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f'did you mean "{near[0]}"?' if near else f"{otherwise}: {', '.join(known)}"
-
-
-def _value(rule: Rule, found: dict[str, Any], source: str) -> Any:
-    section = found.get(rule.section, {})
-    if rule.key not in section:
-        if rule.default is None:
-            raise _error(source, f"{rule.path} is missing; allowed: {rule.allowed}")
-        return rule.read(rule.default)
+def _read_value(path: str, key: Key, found: object, source: str) -> object:
     try:
-        return rule.read(section[rule.key])
-    except ValueError as error:
-        raise _error(source, f"{rule.path}: {error}") from None
+        return key.rule.read(found)
+    except REFUSALS:
+        raise SpecError(f"{source}: {path}: found {shown(found)}; allowed: {key.rule.allowed}.", hint=_PAGE) from None
 
 
-def _settings(found: dict[str, Any], source: str) -> dict[str, Scalar]:
-    settings = found.get(SETTINGS, {})
-    for name, value in settings.items():
-        if not _SETTING.fullmatch(name):
-            raise _error(source, f'settings: found the name "{name}"; allowed: letters, digits, - and _')
-        if not isinstance(value, bool | int | float | str):
-            raise _error(source, f"settings.{name}: found {shown(value)}; allowed: a text, a number, true or false")
-    return dict(settings)
+def _read_settings(table: Mapping[str, object], source: str) -> dict[str, object]:
+    if len(table) > SETTINGS_MAX:
+        raise SpecError(f"{source}: settings: found {len(table)} keys; allowed: at most {SETTINGS_MAX}.")
+    settings: dict[str, object] = {}
+    for name, found in table.items():
+        try:
+            _SETTING_NAME.read(name)
+        except ValueError:
+            raise SpecError(
+                f"{source}: settings: found the key {_quoted(name)}; allowed: {_SETTING_NAME.allowed}."
+            ) from None
+        settings[name] = _read_value(f"settings.{name}", Key(SETTING, ""), found, source)
+    return settings
+
+
+def _unknown_at_top(name: str, found: object, source: str) -> SpecError:
+    if isinstance(found, dict | list):
+        known = (*TABLES, "settings")
+        return SpecError(f"{source}: unknown table {_quoted(name)}; {_suggestion(name, known)}", hint=_PAGE)
+    homes = [f"[{table}]" for table, kind in TABLES.items() if name in keys_of(kind)]
+    advice = (
+        f"it belongs under {' or '.join(homes)}." if homes else "every key belongs under a table such as [service]."
+    )
+    return SpecError(f"{source}: unknown key {_quoted(name)} at the top of the file; {advice}", hint=_PAGE)
+
+
+def _suggestion(found: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(found.lower().replace("-", "_"), names, n=1)
+    return f'did you mean "{near[0]}"?' if near else f"allowed: {', '.join(names)}."
+
+
+def _quoted(name: str) -> str:
+    return shown(name).removesuffix(" (text)")
+
+
+def _refuse_later_steps(spec: Spec, source: str) -> None:
+    """Refuses what a step would have to bring that this version does not have."""
+    step = find_step("load-balancer")
+    if spec.web.processes > 1 and not step.exists:
+        raise SpecError(
+            f"{source}: web.processes: found {spec.web.processes}; allowed: 1 before step {step.number} "
+            f"({step.title}), which this version does not have yet.",
+            hint="Set it to 1.",
+        )

@@ -1,99 +1,176 @@
-"""The eleven steps as data: a step is a predicate on the map and a delta on the spec.
+"""The eleven steps as data: what each is called, what it promises, how it is recognised and how it is wanted.
 
-`climb N` brings every step up to N that exists; which step a deployment stands on is read from its map, never stored
-beside it.
+A step is a predicate on the map (`holds`) and a delta on the spec (`delta`). Nobody asks "is this step 7": code asks
+the map for what it needs, and only `climb`, `descend` and `status` speak of steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tenfold.topology.map import Map
-from tenfold.topology.spec import Spec
+from tenfold.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from tenfold.topology.map import Map
+    from tenfold.topology.spec import Spec
+
+Holds = Callable[["Map"], bool]
+Delta = Callable[["Spec"], "Spec"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
-    """One step of the climb. `holds(map)`: the deployment has it; `delta(spec)`: the spec with it."""
+    """One step of the climb."""
 
     number: int
+    """1 to 11, the order in which `climb N` brings them."""
     slug: str
+    """The name on the command line: `climb --only SLUG`."""
     title: str
-    change: str
+    promise: str
+    """What is different once the step holds, in one sentence."""
     engines: tuple[str, ...]
+    """The programs it rests on, by the names people know."""
     exists: bool
-    holds: Callable[[Map], bool]
-    delta: Callable[[Spec], Spec]
+    """Whether this version of Tenfold can take the step."""
+    holds: Holds
+    """Whether a map has it. It looks at what the step brings, not at its number."""
+    delta: Delta
+    """The spec with the step wanted; raises `UsageError` for a step that does not exist yet."""
 
 
-def _always(_: Map) -> bool:
-    return True
+def _runs(role: str) -> Holds:
+    """Holds as soon as a node has the role that the step brings."""
+    return lambda current: any(node.role == role for node in current.nodes)
 
 
-def _not_yet(_: Map) -> bool:
-    return False
-
-
-def _same(spec: Spec) -> Spec:
+def _wants_nothing_more(spec: Spec) -> Spec:
     return spec
 
 
-def _later(number: int, slug: str, title: str, change: str, *engines: str) -> Step:
-    return Step(number, slug, title, change, engines, exists=False, holds=_not_yet, delta=_same)
+def _one_server() -> Step:
+    return Step(
+        1,
+        "one-server",
+        "one server",
+        "The service, its database, its cache and its jobs run in one process.",
+        ("SQLite",),
+        True,
+        _runs("web"),
+        _wants_nothing_more,
+    )
+
+
+def _later(number: int, title: str, promise: str, engines: tuple[str, ...], holds: Holds) -> Step:
+    def refuse(spec: Spec) -> Spec:
+        raise UsageError(
+            f"Step {number} ({title}) does not exist yet in this version of Tenfold.",
+            hint=f"The highest step of this version is {highest_existing()}.",
+        )
+
+    return Step(number, title.replace(" ", "-"), title, promise, engines, False, holds, refuse)
 
 
 STEPS: tuple[Step, ...] = (
-    Step(
-        1,
-        "one-server",
-        "One server",
-        "service, database, cache and jobs in one process",
-        ("SQLite",),
-        exists=True,
-        holds=_always,
-        delta=_same,
-    ),
+    _one_server(),
     _later(
         2,
-        "separate-database",
-        "Separate database",
-        "the data moves to a database server while it is written to",
-        "PostgreSQL",
+        "separate database",
+        "The data moves to a database server while it is written to.",
+        ("PostgreSQL",),
+        _runs("database"),
     ),
-    _later(3, "load-balancer", "Load balancer", "several web servers behind one public address", "HAProxy"),
+    _later(
+        3,
+        "load balancer",
+        "Several web servers answer behind one public address, with private addresses inside.",
+        ("HAProxy",),
+        _runs("balancer"),
+    ),
     _later(
         4,
-        "database-replication",
-        "Database replication",
-        "writes go to the primary, reads spread over replicas, promotion is automatic",
-        "Patroni",
-        "etcd",
+        "database replication",
+        "Writes go to the primary and reads spread over replicas; promotion and replacement are automatic.",
+        ("Patroni", "etcd"),
+        _runs("replica"),
     ),
-    _later(5, "cache-tier", "Cache tier", "a shared cache between the processes and the database", "Redis"),
-    _later(6, "content-delivery", "Content delivery", "static and cacheable content at edges", "Varnish"),
-    _later(7, "stateless-web-tier", "Stateless web tier", "nothing a request needs lives on a web server", "Redis"),
-    _later(8, "data-centres", "Data centres", "users go to the nearest one; one may die", "PowerDNS"),
-    _later(9, "message-queue", "Message queue", "web servers and workers decoupled, scaled apart", "NATS JetStream"),
+    _later(
+        5,
+        "cache tier",
+        "Reads are served by the process, then by a shared cache, then by the database.",
+        ("Redis",),
+        _runs("cache"),
+    ),
+    _later(
+        6,
+        "content delivery",
+        "Static and cacheable content comes from edges, with versioned URLs, purge and fallback to the origin.",
+        ("Varnish",),
+        _runs("edge"),
+    ),
+    _later(
+        7,
+        "stateless web tier",
+        "Nothing that a request needs lives on a web server: uploads, sessions and counters are in shared stores.",
+        ("Redis", "object store"),
+        _runs("store"),
+    ),
+    _later(
+        8,
+        "data centres",
+        "Users go to the nearest data centre, and one of them may die.",
+        ("PowerDNS",),
+        _runs("geodns"),
+    ),
+    _later(
+        9,
+        "message queue",
+        "Web servers and workers are decoupled and scaled apart.",
+        ("NATS JetStream",),
+        _runs("queue"),
+    ),
     _later(
         10,
-        "logs-metrics-automation",
-        "Logs, metrics, automation",
-        "central logs, metrics, alerts, autoscaling, advice",
-        "Prometheus",
-        "Alertmanager",
+        "logs, metrics, automation",
+        "Logs and metrics are central, with alerts, autoscaling and advice.",
+        ("Prometheus", "Alertmanager", "log store"),
+        _runs("metrics"),
     ),
-    _later(11, "sharding", "Sharding", "the data spread by a key, online resharding", "PostgreSQL"),
+    _later(
+        11,
+        "sharding",
+        "The data is spread by a key, resharded online, and hot keys are isolated.",
+        ("PostgreSQL",),
+        _runs("shard"),
+    ),
 )
 
 
-def current_step(running: Map) -> Step:
-    """The highest step that the map has, with every existing step below it."""
-    reached = STEPS[0]
+def highest_existing() -> int:
+    """The number of the highest step that this version can take."""
+    return max(step.number for step in STEPS if step.exists)
+
+
+def find_step(name: str | int) -> Step:
+    """The step of a number (3 or "3"), slug or title; `UsageError` that lists them all for anything else."""
+    wanted = str(name).strip().lower()
     for step in STEPS:
-        if not step.exists:
-            continue
-        if not step.holds(running):
+        if wanted in (str(step.number), step.slug, step.title):
+            return step
+    listed = ", ".join(f"{step.number} {step.slug}" for step in STEPS)
+    raise UsageError(f'There is no step "{wanted}".', hint=f"The steps are: {listed}.")
+
+
+def step_of(current: Map) -> int:
+    """The step a map is on: the highest N for which every step up to N holds; 0 when not even the first does.
+
+    A step taken alone (`climb --only`) above a gap does not raise the number.
+    """
+    number = 0
+    for step in STEPS:
+        if not step.holds(current):
             break
-        reached = step
-    return reached
+        number = step.number
+    return number
