@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import mimetypes
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from shortener.codes import looks_like_code
 from shortener.links import Link, find_link, make_link, now
 from shortener.refusal import Refusal
 from shortener.urls import host_of
-from tenfold import TenfoldError
+from tenfold import TenfoldError, Unavailable
 
 ENDINGS = (("", "Never"), ("1h", "In an hour"), ("1d", "In a day"), ("7d", "In a week"), ("30d", "In 30 days"))
 _FORM_FIELDS = ("url", "alias", "expires_in")
@@ -81,7 +82,10 @@ async def submit(request: Request) -> Response:
     except TenfoldError as error:  # a full disk, a database that is moving: what was typed stays in the form
         if not error.public:
             raise
-        return page("home.html", error.status, **_form(place, values, _as_refusal(error)), made=None)
+        form = page("home.html", error.status, **_form(place, values, _as_refusal(error)), made=None)
+        if isinstance(error, Unavailable):
+            form.headers["retry-after"] = str(math.ceil(error.retry_after_s))
+        return form
     return RedirectResponse(f"/?made={made.code}", 303, {"cache-control": "no-store"})
 
 

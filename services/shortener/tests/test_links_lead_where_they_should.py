@@ -145,10 +145,12 @@ def test_hash_codes_are_the_same_for_the_same_address_and_probe_past_a_collision
     assert client.get(f"/{squatter['code']}").headers["location"] == squatter["url"]
 
 
-def test_hash_codes_of_links_that_end_are_their_own(serve: Callable[..., httpx.Client]):
+def test_hash_codes_of_links_that_end_are_their_own_and_never_run_out(serve: Callable[..., httpx.Client]):
     client = serve(codes="hash")
-    lasting, ending = made(client, TARGET), made(client, TARGET, expires_in=3600)
-    assert lasting["code"] != ending["code"]
+    lasting = made(client, TARGET)
+    ending = {made(client, TARGET, expires_in=3600)["code"] for _ in range(40)}
+    assert len(ending) == 40
+    assert lasting["code"] not in ending
     assert made(client, TARGET)["code"] == lasting["code"]
 
 

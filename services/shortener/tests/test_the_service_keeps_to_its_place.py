@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 import shortener
-from shortener import api, pages, settings
+from shortener import api, links, pages, settings
 from shortener.app import app
 from shortener.links import find_link
 from shortener.model import tf
@@ -92,7 +92,7 @@ def test_a_link_that_could_not_be_saved_says_so_and_keeps_what_was_typed(
         assert answer.headers["retry-after"] == "7"
         assert answer.json()["detail"] == "The disk is full; nothing was saved."
         form = await client.post("/", data=TARGET)
-        assert form.status_code == 503
+        assert (form.status_code, form.headers["retry-after"]) == (503, "7")
         assert "The disk is full; nothing was saved." in form.text
         assert 'value="https://example.com/"' in form.text
 
@@ -165,3 +165,30 @@ def test_a_link_made_is_found_by_the_next_reader(tmp_path: Path):
         assert link.url == TARGET["url"]
 
     during(tmp_path, body)
+
+
+def test_reserved_and_taken_codes_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async def body(client: httpx.AsyncClient) -> None:
+        await client.post(SHORTEN, json={"url": "https://example.com/squatter", "alias": "squatter"})
+        link = (await client.post(SHORTEN, json=TARGET)).json()
+        assert link["code"] == "free-one"
+        assert (await client.get("/squatter")).headers["location"] == "https://example.com/squatter"
+
+    drawn = iter(["healthz", "METRICS", "squatter", "free-one"])
+    monkeypatch.setattr(links, "permuted_code", lambda *_: next(drawn))
+    during(tmp_path, body)
+
+
+@pytest.mark.parametrize("generator", ["permuted", "hash"])
+def test_when_no_code_is_free_it_says_so_instead_of_trying_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generator: str
+):
+    async def body(client: httpx.AsyncClient) -> None:
+        await client.post(SHORTEN, json={"url": "https://example.com/squatter", "alias": "squatter"})
+        answer = await client.post(SHORTEN, json=TARGET)
+        assert answer.status_code == 503
+        assert answer.json()["detail"].startswith("No free code was found in 16 attempts")
+
+    monkeypatch.setattr(links, "permuted_code", lambda *_: "squatter")
+    monkeypatch.setattr(links, "hash_codes", lambda *_, **__: iter(["squatter"] * 16))
+    during(tmp_path, body, codes=generator)
