@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from tenfold.blocks.database.scope import RequestScope, enter_scope, leave_scope
 from tenfold.blocks.database.token import EMPTY, decode
-from tenfold.core.errors import TenfoldError
+from tenfold.core.errors import ContractError, TenfoldError
 from tenfold.serve.access import AccessLog
 from tenfold.serve.exchange import (
     CLIENT_LEFT,
@@ -164,7 +165,7 @@ class TenfoldASGI:
         exchange.route = route.template
         response = route.handler(Request(scope, exchange.request.request_id), **parameters)
         if response is not None and response.__class__ is not Response:
-            response = await response  # type: ignore[misc]
+            response = await _settled(response, route.template)
         if response is None:
             return False
         await exchange.respond(response)
@@ -215,6 +216,18 @@ class TenfoldASGI:
         if access is not None and self._settings.access_log:
             request_id = exchange.request.request_id
             access.add((ended, request_id, method, scope["path"], status, ended - began, exchange.bytes_sent))
+
+
+async def _settled(returned: Any, template: str) -> Response | None:
+    """What a hot handler that did not simply return a `Response` means by it."""
+    if isawaitable(returned):
+        returned = await returned
+    if returned is None or isinstance(returned, Response):
+        return returned
+    raise ContractError(
+        f"The handler of the hot route {template} returned a {type(returned).__module__}.{type(returned).__qualname__}.",
+        hint="Return tenfold.Response, or None to let the framework answer.",
+    )
 
 
 def _to_replace(error: Exception, own_answer: bytes) -> bool:

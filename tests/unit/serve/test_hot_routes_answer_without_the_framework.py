@@ -109,3 +109,18 @@ def test_errors_of_a_hot_handler_become_problems() -> None:
     assert call(app, "GET", "/abc").problem["detail"] == "There is no link abc."
     answer = call(app, "GET", "/busy/x")
     assert (answer.status, answer.headers["retry-after"]) == (503, "3")
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_handler_that_returns_the_frameworks_response_is_told_so(
+    later: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def wrong(request: Request, code: str) -> Any:
+        return JSONResponse(code)
+
+    async def wrong_later(request: Request, code: str) -> Any:
+        return JSONResponse(code)
+
+    answer = call(TenfoldASGI(bare, FakeRuntime(), {"/{code}": wrong_later if later else wrong}), "GET", "/abc")
+    assert answer.problem["code"] == "TF-CONTRACT"
+    assert "hot route /{code} returned a starlette.responses.JSONResponse" in caplog.text
