@@ -224,8 +224,9 @@ async def _settled(returned: Any, template: str) -> Response | None:
         returned = await returned
     if returned is None or isinstance(returned, Response):
         return returned
+    kind = type(returned)
     raise ContractError(
-        f"The handler of the hot route {template} returned a {type(returned).__module__}.{type(returned).__qualname__}.",
+        f"The handler of the hot route {template} returned a {kind.__module__}.{kind.__qualname__}.",
         hint="Return tenfold.Response, or None to let the framework answer.",
     )
 
