@@ -29,7 +29,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, Grouping
-from sqlalchemy.sql.selectable import CTE, Alias, FromClause, ScalarSelect, SelectStatementGrouping, Subquery
+from sqlalchemy.sql.selectable import (
+    CTE,
+    Alias,
+    FromClause,
+    FromGrouping,
+    ScalarSelect,
+    SelectStatementGrouping,
+    Subquery,
+)
 
 from tenfold.blocks.database.tables import home_of, key_column
 from tenfold.blocks.database.types import Int64, Text, Uuid
@@ -241,6 +249,8 @@ def _from(clause: FromClause, level: _Level) -> None:
         level.tables.append((clause, clause))
     elif isinstance(clause, Join):
         _join(clause, level)
+    elif isinstance(clause, FromGrouping):
+        _from(clause.element, level)
     elif isinstance(clause, CTE):
         if clause.recursive:
             raise _undecided("a recursive CTE")
