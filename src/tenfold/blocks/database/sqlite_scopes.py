@@ -230,7 +230,7 @@ def _ended(what: str) -> ContractError:
 def _exactly_one(rows: list[Any]) -> Any:
     row = _at_most_one(rows)
     if row is None:
-        raise NotFound("No row was found.", hint="Use one_or_none() where that is an answer.", code="TF-NO-ROW")
+        raise NotFound("There is no such row.", code="TF-NO-ROW")
     return row
 
 
