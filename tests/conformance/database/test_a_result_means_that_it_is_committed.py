@@ -215,7 +215,7 @@ def test_rows_written_are_read_in_the_same_transaction(kit: Kit, tmp_path: Path)
     async def work() -> None:
         async with opened(kit, tmp_path, database):
             assert await keyed("anna", body) == [("anna", 5), 1, None, None]
-            with pytest.raises(NotFound, match=r"TF-NO-ROW.*one_or_none"):
+            with pytest.raises(NotFound, match="TF-NO-ROW"):
                 await keyed("anna", lambda tx: tx.one(FIND, owner="anna"))
 
     run(work())
