@@ -268,9 +268,9 @@ class Keeper:
         return {"how": how}
 
     async def _wait(self, message: wire.Message) -> wire.Message:
-        """Waits until a child has ended for good, at most `timeout_s` seconds; its facts either way."""
+        """Waits until a child has ended for good, at most `limit_s` seconds; its facts either way."""
         child = self._child(message)
-        limit = min(float(message.get("timeout_s", 10.0)), _MAX_WAIT_S)
+        limit = min(float(message.get("limit_s", 10.0)), _MAX_WAIT_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 await child.finished.wait()
@@ -284,18 +284,18 @@ class Keeper:
 
         A node that does not run is left out: it reads the newest map when it starts.
         """
-        epoch, timeout_s = int(message["epoch"]), min(float(message.get("timeout_s", 5.0)), 60.0)
+        epoch, limit_s = int(message["epoch"]), min(float(message.get("limit_s", 5.0)), 60.0)
         nodes = [child.launch.node for child in self._children.values() if child.launch.map and child.pid is not None]
-        answers = await asyncio.gather(*(self._tell(node, epoch, timeout_s) for node in nodes))
+        answers = await asyncio.gather(*(self._tell(node, epoch, limit_s) for node in nodes))
         told = dict(zip(nodes, answers, strict=True))
         return {
             "acked": [node for node, problem in told.items() if problem is None],
             "missing": {node: problem for node, problem in told.items() if problem is not None},
         }
 
-    async def _tell(self, node: str, epoch: int, timeout_s: float) -> str | None:
+    async def _tell(self, node: str, epoch: int, limit_s: float) -> str | None:
         try:
-            answer = await wire.ask(self._around.socket_of(node), {"op": "map", "epoch": epoch}, timeout_s)
+            answer = await wire.ask(self._around.socket_of(node), {"op": "map", "epoch": epoch}, limit_s)
         except TenfoldError as error:
             return error.message
         has = answer.get("epoch")
