@@ -54,7 +54,7 @@ class Journal:
     """
 
     def __init__(self, path: Path | str, clock: Clock) -> None:
-        """Reads the whole file. Raises `StorageDamaged` naming a line that is not a record, or what `storage_error` says."""
+        """Reads the whole file; `StorageDamaged` names a line that is not a record, else see `storage_error`."""
         self.path = Path(path)
         self._clock = clock
         self._records: list[Record] = []
@@ -185,7 +185,7 @@ def _decode(data: bytes, path: Path, last: Record | None) -> Iterator[Record]:
         if record is None or record.seq != seq or (last is not None and record.epoch < last.epoch):
             raise StorageDamaged(
                 f"The journal {path} is damaged in line {seq}: that is not record {seq}.",
-                hint="Keep a copy; then restore it from a backup, or cut it off before that line, and run the command again.",
+                hint="Keep a copy; then restore a backup, or cut it off before that line, and run the command again.",
             )
         yield record
         last = record
