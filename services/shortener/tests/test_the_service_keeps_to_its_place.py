@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 import shortener
@@ -117,17 +118,17 @@ def test_a_person_who_follows_a_link_while_the_database_is_away_gets_a_page(
     during(tmp_path, body)
 
 
-def test_settings_hold_at_once(tmp_path: Path):
+def test_settings_hold_at_once_when_a_new_map_comes(tmp_path: Path):
     async def body(client: httpx.AsyncClient) -> None:
         code = (await client.post(SHORTEN, json=TARGET)).json()["code"]
         statuses = [(await client.get(f"/{code}")).status_code]
         for status in (301, 302):
-            monkey.setattr(tf, "setting", lambda name, default, now=status: {"redirect_status": now}.get(name, default))
+            assert tf.map is not None
+            app.adopt(msgspec.structs.replace(tf.map, epoch=tf.map.epoch + 1, settings={"redirect_status": status}))
             statuses.append((await client.get(f"/{code}")).status_code)
         assert statuses == [302, 301, 302]
 
-    with pytest.MonkeyPatch.context() as monkey:
-        during(tmp_path, body)
+    during(tmp_path, body)
 
 
 @pytest.mark.parametrize(
