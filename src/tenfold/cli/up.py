@@ -43,14 +43,13 @@ def _words(context: Context, running: Running) -> str:
     option = f" --dir {context.chosen}" if context.chosen else ""
     lines = [f"{current.service} {'runs' if running.fresh else 'runs already'}."]
     lines += [f"  changed: {change}" for change in running.changed]
+    lines += ["", f"  service   {address_of(current)}"]
+    lines += [f"  metrics   {address_of(current)}/metrics"] if current.web.metrics != "off" else []
     lines += [
-        "",
-        f"  service   {address_of(current)}",
-        f"  metrics   {address_of(current)}/metrics" if current.web.metrics != "off" else "",
         f"  state     {current.state}",
         "",
         f"  tenfold{option} status    what runs",
         f"  tenfold{option} logs -f   what it says",
         f"  tenfold{option} down      stops it",
     ]
-    return "\n".join(line for line in lines if line or not lines)
+    return "\n".join(lines)

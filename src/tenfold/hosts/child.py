@@ -131,6 +131,8 @@ class Child:
             if self.state != "failed":
                 self.state = "ended"
             self._around.records.remove(self.launch.node)
+            if self.launch.socket:
+                self._around.socket_of(self.launch.node).unlink(missing_ok=True)
             self.finished.set()
 
     async def _one_life(self) -> bool:
