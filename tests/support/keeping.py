@@ -81,7 +81,8 @@ class House:
         return until(look, f"{node} is ready")
 
     def log(self, node: str = "keeper") -> str:
-        return (self.state / "logs" / f"{node}.log").read_text()
+        file = self.state / "logs" / f"{node}.log"
+        return file.read_text() if file.exists() else ""
 
     def get(self, timeout_s: float = 10.0) -> int:
         """The pid of the web process that answers."""

@@ -39,8 +39,8 @@ from tenfold.hosts.records import Launch, Record, Records, launch_of
 
 MAX_CHILDREN = 200
 MAX_CONVERSATIONS = 64
-IDLE_S = 120.0
-"""A conversation in which nothing is asked for this long is closed."""
+IDLE_S, REFUSED_S = 120.0, 2.0
+"""A conversation in which nothing is asked for this many seconds is closed; sooner when it is to be refused."""
 LOG_CHECK_S = 1.0
 _MAX_WAIT_S = 3600.0
 
@@ -191,6 +191,8 @@ class Keeper:
         try:
             refusal = self._refusal(writer.get_extra_info("socket"))
             if refusal is not None:
+                # Read first: what is closed with a question unread loses its answer.
+                await asyncio.wait_for(reader.readline(), REFUSED_S)
                 writer.write(wire.refusal(refusal))
                 return
             while line := await asyncio.wait_for(reader.readline(), IDLE_S):
