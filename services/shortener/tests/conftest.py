@@ -19,7 +19,9 @@ from typing import Any
 import httpx
 import pytest
 
-_SITE_PROCESS = Path(__file__).with_name("site_process.py")
+_SERVICE = Path(__file__).parents[1]
+_COMMAND = str(Path(sys.executable).with_name("tenfold"))
+_SPEC = '[service]\nname = "shortener"\napp = "shortener.app:app"\n[settings]'
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element's id, fixed by the WebDriver specification
 _KEYS = {"tab": "\ue004", "enter": "\ue007"}
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -148,13 +150,17 @@ def browser(chromedriver: str) -> Iterator[Browser]:
 
 
 class Site:
-    """The service in a process of its own, on a port of its own, with its own state and settings."""
+    """The service as `tenfold run` makes it of a folder: on a port of its own, with its own state and settings."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        for name in ("shortener", "migrations"):
+            (folder / name).symlink_to(_SERVICE / name)
+        lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+        (folder / "tenfold.toml").write_text("\n".join([_SPEC, *lines, ""]))
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = (folder / "output.log").open("w+b")
-        command = [sys.executable, str(_SITE_PROCESS), str(folder), str(self.port), json.dumps(settings)]
+        command = [_COMMAND, "--dir", str(folder), "run", "--port", str(self.port)]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
         self._wait_until_ready()
 
