@@ -28,7 +28,8 @@ class Backoff:
         """Seconds to wait after the n-th failure in a row (1 or more), before jitter."""
         assert failures >= 1, "the first failure has number 1"
         try:
-            return min(self.limit_s, self.first_s * self.factor ** (failures - 1))
+            # As a float: whole numbers would be multiplied out to any length first.
+            return min(self.limit_s, self.first_s * float(self.factor) ** (failures - 1))
         except OverflowError:
             return self.limit_s
 
