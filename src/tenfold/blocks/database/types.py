@@ -48,7 +48,10 @@ class InvalidValue(InvalidRequest):
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value[:80] if isinstance(value, str | bytes) else value)
+    except Exception:  # noqa: BLE001 - too deep, too many digits, or its own repr fails
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
