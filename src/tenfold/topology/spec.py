@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct, field
 
 from tenfold.core.errors import SpecError
-from tenfold.core.units import shown
+from tenfold.core.units import escaped, shown
 from tenfold.topology.rules import REFUSALS, Duration, Host, Key, OneOf, Plain, Size, Text, WholeNumber, YesNo
 from tenfold.topology.steps import find_step
 
@@ -229,7 +229,7 @@ def _toml(text: str, source: str) -> dict[str, object]:
         raise SpecError(f"{source}: the lists or tables in it are nested too deeply.", hint=_PAGE) from None
     except ValueError as error:  # the parser's own, or Python's for a number of thousands of digits
         raise SpecError(
-            f"{source}: {_place(str(error), text)}.",
+            f"{source}: {_place(escaped(str(error)), text)}.",
             hint='Texts need quotes ("...") and each key a line of its own; see https://toml.io.',
         ) from None
 
@@ -273,14 +273,14 @@ def _read_value(path: str, key: Key, found: object, source: str) -> object:
 
 def _read_settings(table: Mapping[str, object], source: str) -> dict[str, object]:
     if len(table) > SETTINGS_MAX:
-        raise SpecError(f"{source}: settings: found {len(table)} keys; allowed: at most {SETTINGS_MAX}.")
+        raise SpecError(f"{source}: settings: found {len(table)} keys; allowed: at most {SETTINGS_MAX}.", hint=_PAGE)
     settings: dict[str, object] = {}
     for name, found in table.items():
         try:
             _SETTING_NAME.read(name)
         except ValueError:
             raise SpecError(
-                f"{source}: settings: found the key {_quoted(name)}; allowed: {_SETTING_NAME.allowed}."
+                f"{source}: settings: found the key {_quoted(name)}; allowed: {_SETTING_NAME.allowed}.", hint=_PAGE
             ) from None
         settings[name] = _read_value(f"settings.{name}", Key(SETTING, ""), found, source)
     return settings

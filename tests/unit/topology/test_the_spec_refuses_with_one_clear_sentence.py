@@ -1,0 +1,384 @@
+"""Every key with every kind of wrong value, every unknown name, every way of not being TOML."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tenfold.core.errors import SpecError
+from tenfold.topology.rules import Duration, Host, OneOf, Size, Text, WholeNumber, YesNo
+from tenfold.topology.spec import FILE_MAX, SETTINGS_MAX, TABLES, Spec, keys_of, parse_spec
+
+SERVICE = '[service]\nname = "shop"\napp = "shop.app:app"\n'
+KEYS = [(table, name) for table, kind in TABLES.items() for name in keys_of(kind)]
+
+
+def refusal(text: str | bytes) -> str:
+    """The message with which a text is refused."""
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text)
+    assert caught.value.hint
+    assert caught.value.message.startswith("tenfold.toml: ")
+    return caught.value.message.removeprefix("tenfold.toml: ")
+
+
+def written(table: str, key: str, value: str) -> str:
+    """A spec that is right but for one key."""
+    values = {"service": {"name": '"shop"', "app": '"shop.app:app"'}}
+    values.setdefault(table, {})[key] = value
+    return "\n".join(
+        f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items()) for name, keys in values.items()
+    )
+
+
+OTHER_TYPES = {
+    "text": '"two"',
+    "whole": "17",
+    "real": "1.5",
+    "truth": "true",
+    "list": "[1]",
+    "table": "{a = 1}",
+    "date": "2026-01-01",
+    "nan": "nan",
+    "inf": "inf",
+    "negative": "-1",
+}
+TAKES: dict[type, set[str]] = {
+    WholeNumber: {"whole"},
+    YesNo: {"truth"},
+    Duration: {"whole", "real"},
+    Size: set(),  # 17 bytes are below every lower bound
+    OneOf: set(),
+    Host: {"text"},
+    Text: set(),
+}
+
+
+@pytest.mark.parametrize(("table", "key"), KEYS)
+@pytest.mark.parametrize("other", OTHER_TYPES)
+def test_every_key_refuses_every_other_type_and_names_what_it_takes(table: str, key: str, other: str) -> None:
+    rule = keys_of(TABLES[table])[key][0].rule
+    text = written(table, key, OTHER_TYPES[other])
+    taken = TAKES[type(rule)] | ({"text"} if key == "path" or (table, key) == ("service", "name") else set())
+    if (table, key, other) == ("web", "processes", "whole"):
+        assert "before step 3" in refusal(text)
+    elif other in taken:
+        parse_spec(text)
+    else:
+        assert refusal(text).endswith(f"; allowed: {rule.allowed}.")
+        assert refusal(text).startswith(f"{table}.{key}: found ")
+
+
+BEYOND: list[tuple[str, str, str]] = [
+    ("service", "name", '""'),
+    ("service", "name", '"Shop"'),
+    ("service", "name", '"1shop"'),
+    ("service", "name", '"-shop"'),
+    ("service", "name", '"shop_x"'),
+    ("service", "name", '"shöp"'),
+    ("service", "name", '"shop\\n"'),
+    ("service", "name", f'"{"s" * 32}"'),
+    ("service", "app", '"shop"'),
+    ("service", "app", '"shop:"'),
+    ("service", "app", '":app"'),
+    ("service", "app", '"shop:app.x"'),
+    ("service", "app", '"1shop:app"'),
+    ("service", "app", '"shop:1app"'),
+    ("service", "app", '"shop:app()"'),
+    ("service", "app", '"shop/app:app"'),
+    ("service", "app", '"shop:app\\n"'),
+    ("service", "app", '"shöp:app"'),
+    ("public", "host", '""'),
+    ("public", "host", '"a b"'),
+    ("public", "host", '"256.1.1.1"'),
+    ("public", "host", '"1.2.3"'),
+    ("public", "host", '"::g"'),
+    ("public", "host", '"http://x"'),
+    ("public", "host", '"x:80"'),
+    ("public", "host", '"-x"'),
+    ("public", "host", f'"{"a" * 64}"'),
+    ("public", "port", "-1"),
+    ("public", "port", "65536"),
+    ("public", "body_limit", "1023"),
+    ("public", "body_limit", '"1025MB"'),
+    ("public", "body_limit", '"1MBit"'),
+    ("web", "processes", "0"),
+    ("web", "processes", "65"),
+    ("web", "metrics", '"Public"'),
+    ("web", "drain_limit", '"3601s"'),
+    ("web", "drain_limit", '"30"'),
+    ("web", "keep_alive", '"999ms"'),
+    ("web", "keep_alive", '"61s"'),
+    ("database", "path", '""'),
+    ("database", "path", '"a/"'),
+    ("database", "path", '"a\\u0000b"'),
+    ("database", "path", f'"{"a" * 1025}"'),
+    ("database", "hold", '"601s"'),
+    ("database", "queue", "0"),
+    ("database", "queue", "1000001"),
+    ("cache", "entries", "0"),
+    ("cache", "entries", "100000001"),
+    ("cache", "bytes", "65535"),
+    ("cache", "bytes", '"1025GB"'),
+    ("log", "rotate_size", "65535"),
+    ("log", "rotate_size", '"17GB"'),
+    ("log", "keep", "0"),
+    ("log", "keep", "1001"),
+    ("public", "port", "0x" + "f" * 5000),
+]
+
+
+@pytest.mark.parametrize(("table", "key", "value"), BEYOND, ids=lambda value: str(value)[:30])
+def test_every_bound_is_kept(table: str, key: str, value: str) -> None:
+    message = refusal(written(table, key, value))
+    assert message.startswith(f"{table}.{key}: found ")
+    assert message.isprintable()
+    assert len(message) < 300
+
+
+AT_THE_BOUND: list[tuple[str, str, str, Any]] = [
+    ("service", "name", f'"{"s" * 31}"', "s" * 31),
+    ("service", "name", '"a-1"', "a-1"),
+    ("service", "app", '"_a.b_2.c:_App"', "_a.b_2.c:_App"),
+    ("public", "host", '"0.0.0.0"', "0.0.0.0"),
+    ("public", "host", '"::1"', "::1"),
+    ("public", "host", '"www.example.com"', "www.example.com"),
+    ("public", "port", "0", 0),
+    ("public", "port", "65535", 65535),
+    ("public", "body_limit", "1024", 1024),
+    ("public", "body_limit", '"1GB"', 1024**3),
+    ("web", "processes", "1", 1),
+    ("web", "access_log", "false", False),
+    ("web", "metrics", '"off"', "off"),
+    ("web", "drain_limit", "0", 0.0),
+    ("web", "drain_limit", '"1h"', 3600.0),
+    ("web", "keep_alive", '"1s"', 1.0),
+    ("web", "keep_alive", "60.0", 60.0),
+    ("database", "path", '"/var/x.db"', "/var/x.db"),
+    ("database", "path", '"größe/x.db"', "größe/x.db"),
+    ("database", "hold", '"0s"', 0.0),
+    ("database", "hold", '"9m60s"', 600.0),
+    ("database", "queue", "1", 1),
+    ("database", "queue", "1000000", 1_000_000),
+    ("cache", "entries", "1", 1),
+    ("cache", "entries", "100000000", 100_000_000),
+    ("cache", "bytes", '"64KB"', 65536),
+    ("cache", "bytes", '"1TB"', 1024**4),
+    ("log", "rotate_size", '"64KiB"', 65536),
+    ("log", "rotate_size", '"16GB"', 16 * 1024**3),
+    ("log", "keep", "1", 1),
+    ("log", "keep", "1000", 1000),
+]
+
+
+@pytest.mark.parametrize(("table", "key", "value", "read"), AT_THE_BOUND, ids=lambda value: str(value)[:30])
+def test_what_is_just_within_a_bound_is_taken(table: str, key: str, value: str, read: Any) -> None:
+    spec = parse_spec(written(table, key, value))
+    _, info = keys_of(TABLES[table])[key]
+    found = getattr(getattr(spec, table), info.name)
+    assert found == read
+    assert type(found) is type(read)
+
+
+def test_both_lists_of_bounds_name_every_key() -> None:
+    free = {("web", "access_log")}
+    assert {(table, key) for table, key, _ in BEYOND} == set(KEYS) - free
+    assert {(table, key) for table, key, _, _ in AT_THE_BOUND} == set(KEYS)
+
+
+def test_only_the_service_has_to_be_there_and_the_defaults_are_within_their_own_rules() -> None:
+    spec = parse_spec(SERVICE)
+    assert spec == Spec(service=spec.service)
+    for table, kind in TABLES.items():
+        for key, (rule, info) in keys_of(kind).items():
+            if not info.required and not rule.default_shown:
+                default = getattr(getattr(spec, table), info.name)
+                assert rule.rule.read(default) == default, f"{table}.{key}"
+
+
+@pytest.mark.parametrize("key", ["name", "app"])
+def test_a_missing_key_is_named_with_what_belongs_there(key: str) -> None:
+    text = "".join(line + "\n" for line in SERVICE.splitlines() if not line.startswith(key))
+    rule = keys_of(TABLES["service"])[key][0].rule
+    assert refusal(text) == f"service.{key}: found nothing; allowed: {rule.allowed}."
+
+
+def test_an_empty_file_lacks_the_service() -> None:
+    assert refusal("").startswith("service.name: found nothing; allowed: ")
+
+
+@pytest.mark.parametrize(("table", "key"), KEYS)
+def test_a_near_miss_is_answered_with_the_right_key(table: str, key: str) -> None:
+    for miss in {key[:-1] + "x", key + "s", key[1] + key[0] + key[2:], key.upper(), key.replace("_", "-") + "x"}:
+        if miss not in keys_of(TABLES[table]):
+            assert refusal(written(table, miss, "1")) == f'unknown key "{miss}" in [{table}]; did you mean "{key}"?'
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_far_miss_is_answered_with_all_keys(table: str) -> None:
+    keys = ", ".join(keys_of(TABLES[table]))
+    assert refusal(written(table, "zzzzzz", "1")) == f'unknown key "zzzzzz" in [{table}]; allowed: {keys}.'
+
+
+@pytest.mark.parametrize("table", [*TABLES, "settings"])
+def test_a_misspelt_table_is_answered_with_the_right_one(table: str) -> None:
+    miss = table[:-1]
+    assert refusal(f"{SERVICE}[{miss}]\n") == f'unknown table "{miss}"; did you mean "{table}"?'
+
+
+@pytest.mark.parametrize("table", [*TABLES, "settings"])
+@pytest.mark.parametrize("value", ["3", '"x"', "[1]", "true"])
+def test_a_table_must_be_a_table(table: str, value: str) -> None:
+    text = f"{table} = {value}\n" + (SERVICE if table != "service" else "")
+    assert refusal(text).startswith(f"{table}: found ")
+    assert refusal(text).endswith(f"; allowed: a table [{table}].")
+
+
+def test_a_list_of_tables_is_not_a_table() -> None:
+    assert refusal(f"{SERVICE}[[web]]\nprocesses = 1\n") == "web: found a list; allowed: a table [web]."
+
+
+def test_a_key_above_all_tables_is_told_where_it_belongs() -> None:
+    assert refusal("port = 1\n" + SERVICE) == 'unknown key "port" at the top of the file; it belongs under [public].'
+    assert refusal("zzz = 1\n" + SERVICE).startswith(
+        'unknown key "zzz" at the top of the file; every key belongs under'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[service]\nname = shop\n", "line 2, column 8: not valid TOML: "),
+        ("[service\n", "line 1, column 9: not valid TOML: "),
+        ("\n\n[service]\nname = \n", "line 4, column 8: not valid TOML: "),
+        ('[service]\nname = "x"\nname = "y"\n', "line 3, column 11: not valid TOML: "),
+        ("[web]\n[web]\n", "line 2, column 5: not valid TOML: "),
+        ('a = """never\nended', "line 2, at its end: not valid TOML: "),
+        ("a", "line 1, at its end: not valid TOML: "),
+        ("a = 1 b = 2", "line 1, column 7: not valid TOML: "),
+        (b"[service]\nname = '\xff'\n", "line 2: found the byte 0xff; allowed: TOML in UTF-8."),
+        ("[service]\nname = '\xe9'\n".encode("latin-1"), "line 2: found the byte 0xe9; allowed: TOML in UTF-8."),
+        ("a = '\x00'", "line 1, column 6: not valid TOML: "),
+        ("a = " + "9" * 5000, "not valid TOML: Exceeds the limit"),
+        ("a = " + "[" * 100_000, "the lists or tables in it are nested too deeply."),
+        ("#" * (FILE_MAX + 1), "found 1,000,001 characters; allowed: at most 1,000,000."),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_what_is_not_toml_is_refused_with_its_line(text: str | bytes, place: str) -> None:
+    assert refusal(text).startswith(place)
+
+
+def test_the_named_line_is_the_one_that_is_wrong() -> None:
+    lines = SERVICE.splitlines() + ["# filler"] * 40
+    for at in range(len(lines) + 1):
+        text = "\n".join([*lines[:at], "= wrong", *lines[at:]])
+        assert refusal(text).startswith(f"line {at + 1}, column 1: not valid TOML: ")
+
+
+def test_windows_line_ends_and_a_byte_order_mark_are_taken() -> None:
+    windows = b"\xef\xbb\xbf" + SERVICE.replace("\n", "\r\n").encode()
+    assert parse_spec(windows) == parse_spec(SERVICE)
+
+
+@pytest.mark.parametrize("count", [2, 3, 64])
+def test_more_than_one_web_process_is_refused_with_the_step_it_needs(count: int) -> None:
+    assert refusal(f"{SERVICE}[web]\nprocesses = {count}\n") == (
+        f"web.processes: found {count}; allowed: 1 before step 3 (load balancer), which this version does not have yet."
+    )
+
+
+GOOD_SETTINGS: dict[str, Any] = {
+    "redirect_status": 302,
+    "on": True,
+    "off": False,
+    "share": 0.5,
+    "name": "grüße",
+    "empty": "",
+    "Dash-ed_1": -1,
+    "most": 2**63 - 1,
+    "least": -(2**63),
+    "long": "x" * 10_000,
+    "real": 1.0,
+}
+BAD_SETTINGS = ["[1]", "{a = 1}", "nan", "-inf", str(2**63), "2026-01-01", "12:00:00", '"' + "x" * 10_001 + '"']
+
+
+def test_settings_keep_their_values_and_types() -> None:
+    lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in GOOD_SETTINGS.items())
+    found = parse_spec(f"{SERVICE}[settings]\n{lines}").settings
+    assert found == GOOD_SETTINGS
+    assert [type(value) for value in found.values()] == [type(value) for value in GOOD_SETTINGS.values()]
+
+
+@pytest.mark.parametrize("value", BAD_SETTINGS, ids=lambda value: value[:20])
+def test_a_setting_is_a_plain_value(value: str) -> None:
+    message = refusal(f"{SERVICE}[settings]\nlimit = {value}\n")
+    assert message.startswith("settings.limit: found ")
+    assert message.endswith(
+        "; allowed: a text of at most 10000 characters, a number of at most 64 bits, or true/false."
+    )
+
+
+@pytest.mark.parametrize("name", ["", "a b", "1a", "a.b", "ä", "x" * 65, "a\\n"])
+def test_a_setting_has_a_plain_name(name: str) -> None:
+    assert refusal(f'{SERVICE}[settings]\n"{name}" = 1\n').startswith('settings: found the key "')
+
+
+def test_settings_are_bounded() -> None:
+    lines = "".join(f"s{number} = 1\n" for number in range(SETTINGS_MAX + 1))
+    assert refusal(f"{SERVICE}[settings]\n{lines}") == "settings: found 1001 keys; allowed: at most 1000."
+
+
+def test_the_source_begins_every_message() -> None:
+    with pytest.raises(SpecError, match=r"^TF-SPEC: /srv/shop/tenfold\.toml: "):
+        parse_spec("", "/srv/shop/tenfold.toml")
+
+
+def test_no_message_carries_what_a_terminal_would_act_on() -> None:
+    hostile = "\\u001b[31m\\u202e\\n"
+    for text in (
+        f'"{hostile}" = 1\n{SERVICE}',
+        f'["{hostile}"]\n{SERVICE}',
+        f'{SERVICE}[web]\n"{hostile}" = 1\n',
+        f'{SERVICE}[web]\nmetrics = "{hostile}"\n',
+        f'{SERVICE}[settings]\n"{hostile}" = 1\n',
+    ):
+        assert refusal(text).isprintable()
+
+
+@given(st.text() | st.binary())
+def test_nothing_but_a_spec_error_comes_out_of_any_text(text: str | bytes) -> None:
+    with pytest.raises(SpecError):
+        parse_spec(text)
+
+
+TOML_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.just(datetime.date(2026, 1, 1))
+    | st.sampled_from(["1h", "64MB", "off", "127.0.0.1", math.inf]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=3,
+)
+
+
+@given(st.sampled_from(KEYS), TOML_VALUES)
+def test_a_rule_refuses_or_gives_what_the_spec_can_hold(where: tuple[str, str], value: Any) -> None:
+    table, key = where
+    rule, info = keys_of(TABLES[table])[key]
+    try:
+        read = rule.rule.read(value)
+    except (ValueError, SpecError.__mro__[1]):
+        return
+    assert msgspec.convert(read, info.type) == read
