@@ -25,7 +25,7 @@ def holder_of(port: int) -> str:
         return ""
     for folder in Path("/proc").glob("[0-9]*/fd"):
         with contextlib.suppress(OSError):
-            if any(os.readlink(entry.path) in inodes for entry in os.scandir(folder)):
+            if any(os.readlink(folder / name) in inodes for name in os.listdir(folder)):
                 pid = int(folder.parent.name)
                 return f"pid {pid} ({command_of(pid) or 'unknown command'})"
     return ""

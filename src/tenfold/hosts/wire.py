@@ -135,8 +135,10 @@ def call_for_descriptor(path: Path, message: Message, timeout_s: float = 5.0) ->
         with connect_unix(path, timeout_s) as conn:
             conn.sendall(encode(message))
             while not line.endswith(b"\n") and len(line) <= MAX_LINE:
-                data, descriptors, _flags, _peer = socket.recv_fds(conn, 16 * 1024, 1, socket.MSG_CMSG_CLOEXEC)
+                data, descriptors, _flags, _peer = socket.recv_fds(conn, 16 * 1024, 1)
                 received += descriptors
+                for descriptor in descriptors:  # recv_fds passes no flags on, MSG_CMSG_CLOEXEC neither
+                    os.set_inheritable(descriptor, False)
                 if not data:
                     break
                 line += data
