@@ -1,0 +1,249 @@
+"""The service's revisions, run by Alembic as a library: no alembic.ini and no env.py, one transaction for each file.
+
+A revision file lives in `migrations/versions/` of the service. Besides Alembic's own names it may set
+`kind = "contract"` when the code before it cannot run after it (a column was dropped); the default is "expand".
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import Script, ScriptDirectory
+
+from tenfold.blocks.database.schema import record_revision
+from tenfold.control.migrations.facts import Facts, differences, read_facts, told
+from tenfold.control.migrations.store import Store, scratch
+from tenfold.core.errors import StorageDamaged, StorageFull, TenfoldError, UsageError
+from tenfold.drivers.sqlite import translated
+
+FOLDER = "migrations"
+KINDS = ("expand", "contract")
+
+
+class MigrationFailed(TenfoldError):
+    """A revision could not be applied; its transaction was rolled back and the database is as it was before it."""
+
+    code = "TF-MIGRATE-1"
+    title = "A migration failed"
+
+
+class MigrationNeeded(UsageError):
+    """The database or the migrations do not say what the code says."""
+
+    code = "TF-MIGRATE-2"
+    title = "The tables differ from the code"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One file: its id, the message of its author, and whether older code can live with it."""
+
+    id: str
+    message: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.message})"
+
+
+class Revisions:
+    """The straight line of revisions of one service; empty when it has none yet."""
+
+    def __init__(self, root: Path, component: str) -> None:
+        self.folder = root / FOLDER
+        self.component = component
+        config = Config()
+        config.set_main_option("script_location", str(self.folder).replace("%", "%%"))
+        config.set_main_option("path_separator", "newline")
+        self.config = config
+        self._exist = False
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Looks at the folder again, after a file was written."""
+        versions = self.folder / "versions"
+        self._exist = versions.is_dir() and any(versions.glob("[!_]*.py"))
+
+    def __bool__(self) -> bool:
+        return self._exist
+
+    def script(self) -> ScriptDirectory:
+        """Alembic's view of the folder."""
+        return ScriptDirectory.from_config(self.config)
+
+    def line(self) -> list[Revision]:
+        """All revisions, oldest first. UsageError when a file does not load or when they fork."""
+        if not self:
+            return []
+        try:
+            script = self.script()
+            heads = script.get_heads()
+            files = list(script.walk_revisions()) if len(heads) == 1 else []
+        except Exception as error:  # noqa: BLE001 - any code may stand in a revision file
+            raise UsageError(
+                f"The revisions in {self.folder / 'versions'} do not load: {error}.",
+                hint="Correct or remove the file that it names.",
+                code="TF-MIGRATE-3",
+            ) from error
+        if len(heads) != 1:
+            raise UsageError(
+                f"The revisions in {self.folder / 'versions'} end in {len(heads)} places: {', '.join(sorted(heads))}.",
+                hint="Make them one line: set `down_revision` of the newer one to the other.",
+                code="TF-MIGRATE-3",
+            )
+        return [_revision(file) for file in reversed(files)]
+
+    def current(self, store: Store) -> str | None:
+        """The revision that the database records, or None."""
+        with store.engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+
+    def pending(self, store: Store) -> list[Revision]:
+        """What is still to be applied, in order; nothing when a newer version of the service migrated it further.
+
+        UsageError when the database is at a revision that has no file, unless all of ours are below it and none after
+        them contracts: then this code, from before a deploy that was taken back, can work with it.
+        """
+        line, current = self.line(), self.current(store)
+        ids = [revision.id for revision in line]
+        if current is None:
+            return line
+        if current in ids:
+            return line[ids.index(current) + 1 :]
+        if ids and _reaches(store, self.component, ids[-1]):
+            return []
+        raise UsageError(
+            f"The database is at revision {current}, and {self.folder / 'versions'} has no file for it.",
+            hint="Start the newer version of the service, or put the missing file back.",
+            code="TF-MIGRATE-3",
+        )
+
+    def apply(self, store: Store, wanted: Iterable[Revision], now_us: Callable[[], int]) -> list[Revision]:
+        """Applies `wanted` in order, each file in one transaction with its record in `tf_schema`.
+
+        MigrationFailed names the revision and the reason; those before it stay applied.
+        """
+        done = []
+        for revision in wanted:
+            try:
+                with store.engine.connect() as connection:
+                    self._run(store, connection, revision, now_us)
+            except Exception as error:  # noqa: BLE001 - any code may stand in a revision file
+                raise _failed(store, revision, error, done) from error
+            done.append(revision)
+        return done
+
+    def stamp(self, store: Store, there: list[Revision], now_us: int) -> None:
+        """Records that the database has all of `there` already, without running anything."""
+        script = self.script()
+        with store.engine.begin() as connection:
+            MigrationContext.configure(connection).stamp(script, there[-1].id)
+            for revision in there:
+                record_revision(store.raw, self.component, revision.id, revision.kind, now_us)
+
+    def _run(self, store: Store, connection: sa.Connection, revision: Revision, now_us: Callable[[], int]) -> None:
+        script = self.script()
+        strict_before = _strict(read_facts(connection))
+        connection.rollback()  # reading began a transaction; Alembic begins its own
+
+        def recorded(**_: Any) -> None:
+            _check_rules(connection, strict_before)
+            record_revision(store.raw, self.component, revision.id, revision.kind, now_us())
+
+        def upgrade(heads: Any, _context: MigrationContext) -> Any:
+            return script._upgrade_revs(revision.id, heads)  # noqa: SLF001 - what alembic.command.upgrade passes too
+
+        with EnvironmentContext(self.config, script, fn=upgrade) as environment:
+            environment.configure(
+                connection=connection,
+                transactional_ddl=True,
+                transaction_per_migration=True,
+                render_as_batch=True,
+                on_version_apply=recorded,
+            )
+            environment.run_migrations()
+
+
+def _revision(file: Script) -> Revision:
+    kind = getattr(file.module, "kind", "expand")
+    if kind not in KINDS:
+        raise UsageError(
+            f"{file.path}: found kind = {kind!r}; allowed: {' or '.join(map(repr, KINDS))}.", code="TF-MIGRATE-3"
+        )
+    return Revision(file.revision, (file.doc or "").strip().split("\n")[0], kind)
+
+
+def _strict(facts: Facts) -> set[str]:
+    return {name for name, table in facts.items() if table.strict}
+
+
+def _check_rules(connection: sa.Connection, strict_before: set[str]) -> None:
+    """What must hold before a revision may be committed."""
+    now = read_facts(connection)
+    lost = sorted(name for name in strict_before if name in now and not now[name].strict)
+    if lost:
+        raise MigrationNeeded(
+            f"The revision rebuilds {', '.join(lost)} without STRICT.",
+            hint="Give its batch_alter_table the argument table_kwargs={'sqlite_strict': True}.",
+        )
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchone()
+    if broken is not None:
+        raise MigrationNeeded(f"The revision leaves a row of {broken[0]} that refers to no row of {broken[2]}.")
+
+
+def _reaches(store: Store, component: str, revision: str) -> bool:
+    rows = store.raw.execute(
+        "SELECT kind, revision = ? FROM tf_schema WHERE component = ? AND seq >="
+        " (SELECT max(seq) FROM tf_schema WHERE component = ? AND revision = ?)",
+        (revision, component, component, revision),
+    ).fetchall()
+    return bool(rows) and not any(kind == "contract" and not own for kind, own in rows)
+
+
+def _failed(store: Store, revision: Revision, error: Exception, done: list[Revision]) -> TenfoldError:
+    cause = getattr(error, "orig", None) or error
+    told_before = f" {len(done)} before it stay applied." if done else ""
+    if isinstance(cause, sqlite3.Error):
+        storage = translated(cause, store.name)
+        if isinstance(storage, StorageFull | StorageDamaged):
+            text = f"Revision {revision} was rolled back: {storage.message}{told_before}"
+            return type(storage)(text, hint=storage.hint)
+    reason = cause.message if isinstance(cause, TenfoldError) else f"{type(cause).__name__}: {cause}"
+    hint = cause.hint if isinstance(cause, TenfoldError) else "Correct the file and run the same command again."
+    return MigrationFailed(f"Revision {revision} failed and was rolled back: {reason}{told_before}", hint=hint)
+
+
+def place(revisions: Revisions, have: Facts, now_us: Callable[[], int]) -> Revision | None:
+    """The newest revision whose tables are exactly `have`: where an unrecorded database stands. None when nowhere."""
+    found = None
+    with scratch(now_us()) as store:
+        for revision in revisions.line():
+            revisions.apply(store, [revision], now_us)
+            if not differences(store.facts(), have):
+                found = revision
+    return found
+
+
+def facts_of_revisions(revisions: Revisions, now_us: Callable[[], int]) -> Facts:
+    """The tables that all revisions build together."""
+    with scratch(now_us()) as store:
+        revisions.apply(store, revisions.line(), now_us)
+        return store.facts()
+
+
+def check_agrees(revisions: Revisions, code: Facts, now_us: Callable[[], int]) -> None:
+    """MigrationNeeded when the revisions do not build the tables that the code declares."""
+    found = differences(facts_of_revisions(revisions, now_us), code)
+    if found:
+        raise MigrationNeeded(
+            f"The revisions do not build the tables of the code: {told(found)}.",
+            hint='Run `tenfold migrate --new "message"` to write the next one.',
+        )
