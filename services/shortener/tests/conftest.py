@@ -42,7 +42,9 @@ class Browser:
         made = self._http.post("/session", json={"capabilities": {"alwaysMatch": wanted}}).json()["value"]
         assert "sessionId" in made, made
         self._session = f"/session/{made['sessionId']}"
-        self.say("timeouts", implicit=10_000)
+        self.say("timeouts", implicit=20_000)
+        # The clipboard is for windows with the focus, which a window that nobody sees gets only by being told.
+        self.devtools("Emulation.setFocusEmulationEnabled", enabled=True)
 
     def say(self, command: str, **arguments: Any) -> Any:
         """A WebDriver command; its value."""
