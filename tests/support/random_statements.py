@@ -14,6 +14,7 @@ from sqlalchemy import (
     delete,
     except_,
     exists,
+    func,
     not_,
     null,
     or_,
@@ -168,7 +169,9 @@ class Generator:
         elif kind < 0.7:
             made = self.column(elements).in_(self.query(1, elements))
         else:
-            made = self.column(elements) == self.scalar(elements)
+            scalar = self.scalar(elements)
+            wrapped = func.coalesce(scalar, self.column(elements)) if self.random.random() < 0.5 else scalar
+            made = self.column(elements) == wrapped
         return made if self.random.random() < 0.8 else not_(made)
 
     def scalar(self, elements: tuple[FromClause, ...]) -> Any:

@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, Grouping
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import (
     CTE,
     Alias,
@@ -340,7 +341,7 @@ def _nested(statement: Any) -> Iterator[Any]:
             yield element.element
         elif isinstance(element, Select | CompoundSelect | SelectStatementGrouping):
             yield element
-        elif isinstance(element, FromClause):
+        elif isinstance(element, FromClause) and not isinstance(element, FunctionElement):
             continue
         else:
             stack.extend(element.get_children())
@@ -355,7 +356,7 @@ def _own_columns(statement: Any) -> Iterator[Any]:
             continue
         if element.__visit_name__ == "column" and getattr(element, "table", None) is not None:
             yield element
-        elif not isinstance(element, FromClause):
+        elif not isinstance(element, FromClause) or isinstance(element, FunctionElement):
             stack.extend(element.get_children())
 
 

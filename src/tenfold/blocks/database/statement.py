@@ -363,8 +363,8 @@ def _refuse_raw_text(statement: Any, touched: Footprint) -> None:
 def _result_columns(statement: Any) -> list[Any]:
     if isinstance(statement, Select | CompoundSelect):
         return list(statement.selected_columns)
-    # `exported_columns` is remembered on the statement and copied into those made from it: `ADD.returning(...)` would have
-    # none once `ADD` had been asked.
+    # `exported_columns` is remembered on the statement and copied into those made from it: `ADD.returning(...)` would
+    # have none once `ADD` had been asked.
     return [column for returned in statement._returning for column in returned._select_iterable]
 
 
