@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from tenfold.topology.map import Map
+from tenfold.topology.map import Map, NodeMap
 
 
 class Effect(Enum):
@@ -135,7 +135,7 @@ def _words(value: Any) -> str:
     match value:
         case None:
             return "nothing"
-        case msgspec.Struct():
-            return f"{getattr(value, 'role', 'a')} node on {getattr(value, 'host', 'local')}"
+        case NodeMap():
+            return f"a {value.role} node on {value.host}"
         case _:
             return msgspec.json.encode(value).decode()

@@ -90,21 +90,29 @@ class Map(msgspec.Struct, frozen=True):
 def map_of(spec: Spec, *, root: str, state: str, previous: Map | None, after: int = 0) -> Map:
     """The map that meets `spec`; `root` and `state` are absolute.
 
-    When nothing differs, `previous` itself comes back. Otherwise the epoch is one above `previous` and above `after`:
-    the highest epoch known from elsewhere (the journal), for the case that the map file was lost.
+    Nodes of `previous` that are still wanted keep their names. Its epoch follows from `previous` and `after` as
+    `next_map` says; when nothing differs, `previous` itself comes back.
     """
     assert posixpath.isabs(root), "a map holds absolute paths only"
     assert posixpath.isabs(state), "a map holds absolute paths only"
-    known = max(after, 0 if previous is None else previous.epoch)
-    made = _map(spec, root, state, known + 1)
-    if previous is not None and previous.epoch >= after and _same(made, previous):
+    return next_map(previous, _map(spec, root, state, () if previous is None else previous.nodes), after=after)
+
+
+def next_map(previous: Map | None, content: Map, *, after: int = 0) -> Map:
+    """`content` under the epoch that comes next; `previous` itself when they say the same.
+
+    The epoch is one above `previous` and above `after`: the highest epoch known from elsewhere (the journal), for the
+    case that the map file was lost or is an old copy.
+    """
+    if previous is not None and previous.epoch >= after and _same(content, previous):
         return previous
-    return made
+    known = 0 if previous is None else previous.epoch
+    return msgspec.structs.replace(content, epoch=max(known, after) + 1)
 
 
-def _map(spec: Spec, root: str, state: str, epoch: int) -> Map:
+def _map(spec: Spec, root: str, state: str, running: tuple[NodeMap, ...]) -> Map:
     made = Map(
-        epoch=epoch,
+        epoch=1,
         service=spec.service.name,
         app=spec.service.app,
         step=0,
@@ -122,7 +130,7 @@ def _map(spec: Spec, root: str, state: str, epoch: int) -> Map:
         cache=CacheMap(spec.cache.entries, spec.cache.bytes),
         log=LogMap(spec.log.rotate_size, spec.log.keep),
         settings=dict(spec.settings),
-        nodes=tuple(NodeMap(f"web-{number}", "web") for number in range(1, spec.web.processes + 1)),
+        nodes=_web_nodes(spec.web.processes, running),
     )
     return msgspec.structs.replace(made, step=step_of(made))
 
@@ -131,6 +139,15 @@ def _database(spec: Spec, state: str) -> DatabaseMap:
     path = spec.database.path or f"data/{spec.service.name}.db"
     absolute = posixpath.normpath(posixpath.join(state, path))
     return DatabaseMap("sqlite", absolute, spec.database.hold_s, spec.database.queue)
+
+
+def _web_nodes(count: int, running: tuple[NodeMap, ...]) -> tuple[NodeMap, ...]:
+    """The first `count` web nodes that run, and as many new ones as are missing, under the lowest free names."""
+    kept = tuple(node for node in running if node.role == "web")[:count]
+    taken = {node.name for node in kept}
+    names = (f"web-{number}" for number in range(1, 2 * count + 1))
+    free = [name for name in names if name not in taken]
+    return kept + tuple(NodeMap(name, "web") for name in free[: count - len(kept)])
 
 
 def _same(one: Map, other: Map) -> bool:

@@ -70,7 +70,7 @@ def _later(number: int, title: str, promise: str, engines: tuple[str, ...], hold
             hint=f"The highest step of this version is {highest_existing()}.",
         )
 
-    return Step(number, title.replace(" ", "-"), title, promise, engines, False, holds, refuse)
+    return Step(number, title.replace(",", "").replace(" ", "-"), title, promise, engines, False, holds, refuse)
 
 
 STEPS: tuple[Step, ...] = (

@@ -1,0 +1,171 @@
+"""diff over every single-field change of a map, by enumeration, and over pairs of them."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import msgspec
+import pytest
+
+from tenfold.topology.diff import EFFECTS, Change, Effect, Plan, diff, effect_of
+from tenfold.topology.map import Map, NodeMap, map_of
+from tenfold.topology.spec import parse_spec
+
+BASE = map_of(
+    parse_spec('[service]\nname = "shop"\napp = "shop.app:app"\n[settings]\na = 1\nb = "x"\n'),
+    root="/srv/shop",
+    state="/srv/shop/.tenfold",
+    previous=None,
+)
+START, PROCESSES, LIVE = Effect.NEW_START, Effect.NEW_PROCESSES, Effect.LIVE
+
+# What is expected is written down here once more, so that a change of the table is a change of two places.
+EXPECTED: dict[str, Effect] = {
+    **dict.fromkeys(["service", "root", "state", "public.host", "public.port", "database.backend"], START),
+    **dict.fromkeys(["database.path"], START),
+    **dict.fromkeys(["app", "web.keep_alive_s"], PROCESSES),
+    **dict.fromkeys(["step", "public.body_limit", "web.processes", "web.access_log", "web.metrics"], LIVE),
+    **dict.fromkeys(["web.drain_limit_s", "database.hold_s", "database.queue"], LIVE),
+    **dict.fromkeys(["cache.entries", "cache.bytes", "log.rotate_size", "log.keep"], LIVE),
+}
+
+
+def another(value: Any) -> Any:
+    """A value of the same type that differs."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case _:
+            return value + "x"
+
+
+def fields() -> list[str]:
+    """Every field of a map but the epoch, the settings and the nodes, by path."""
+    found = []
+    for name in Map.__struct_fields__:
+        value = getattr(BASE, name)
+        if isinstance(value, msgspec.Struct):
+            found += [f"{name}.{key}" for key in value.__struct_fields__]
+        elif name not in ("epoch", "settings", "nodes"):
+            found.append(name)
+    return found
+
+
+def value_at(current: Map, path: str) -> Any:
+    for part in path.split("."):
+        current = getattr(current, part)
+    return current
+
+
+def changed(current: Map, path: str) -> Map:
+    """The map with one field changed."""
+    top, _, key = path.partition(".")
+    if not key:
+        return msgspec.structs.replace(current, **{top: another(getattr(current, top))})
+    table = getattr(current, top)
+    return msgspec.structs.replace(
+        current, **{top: msgspec.structs.replace(table, **{key: another(getattr(table, key))})}
+    )
+
+
+def test_every_field_of_a_map_has_an_effect_and_every_effect_a_field() -> None:
+    assert {*fields(), "settings", "nodes"} == set(EFFECTS)
+    assert set(fields()) == set(EXPECTED)
+
+
+def test_nothing_to_do_between_a_map_and_itself_whatever_its_epoch() -> None:
+    for other in (BASE, msgspec.structs.replace(BASE, epoch=99)):
+        plan = diff(BASE, other)
+        assert (plan.empty, plan.start, plan.changes, plan.effect) == (True, False, (), None)
+
+
+def test_when_nothing_runs_everything_starts() -> None:
+    plan = diff(None, BASE)
+    assert plan == Plan(start=True, changes=())
+    assert not plan.empty
+
+
+@pytest.mark.parametrize("path", fields())
+def test_a_change_of_one_field_is_one_change_with_its_effect(path: str) -> None:
+    wanted = changed(BASE, path)
+    there, back = diff(BASE, wanted), diff(wanted, BASE)
+    was, becomes = value_at(BASE, path), value_at(wanted, path)
+    assert there.changes == (Change(path, was, becomes, EXPECTED[path]),)
+    assert back.changes == (Change(path, becomes, was, EXPECTED[path]),)
+    assert there.effect is back.effect is EXPECTED[path] is effect_of(path)
+    assert not there.empty
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(fields(), 2)))
+def test_two_changes_are_in_order_and_the_stronger_effect_counts(one: str, other: str) -> None:
+    plan = diff(BASE, changed(changed(BASE, other), one))
+    assert [change.path for change in plan.changes] == [one, other]
+    order = [LIVE, PROCESSES, START]
+    assert plan.effect is max(EXPECTED[one], EXPECTED[other], key=order.index)
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes"),
+    [
+        ({"a": 2, "b": "x"}, [("settings.a", 1, 2)]),
+        ({"b": "x"}, [("settings.a", 1, None)]),
+        ({"a": 1, "b": "x", "c": False}, [("settings.c", None, False)]),
+        ({"a": True, "b": "x"}, [("settings.a", 1, True)]),
+        ({"a": 1.0, "b": "x"}, [("settings.a", 1, 1.0)]),
+        ({"b": "x", "a": 1}, []),
+        ({}, [("settings.a", 1, None), ("settings.b", "x", None)]),
+        ({"a.b": 1, "a": 1, "b": "x"}, [("settings.a.b", None, 1)]),
+    ],
+)
+def test_each_setting_is_a_live_change_of_its_own(settings: dict[str, Any], changes: list[tuple[Any, ...]]) -> None:
+    plan = diff(BASE, msgspec.structs.replace(BASE, settings=settings))
+    assert [(change.path, change.was, change.becomes) for change in plan.changes] == changes
+    assert [(type(change.was), type(change.becomes)) for change in plan.changes] == [
+        (type(was), type(becomes)) for _, was, becomes in changes
+    ]
+    assert all(change.effect is LIVE for change in plan.changes)
+
+
+def test_each_node_is_a_change_of_its_own() -> None:
+    one, two = NodeMap("web-1", "web"), NodeMap("web-2", "web")
+    moved = NodeMap("web-1", "web", address="10.0.0.1:80")
+
+    def planned(nodes: tuple[NodeMap, ...]) -> list[tuple[Any, ...]]:
+        changes = diff(BASE, msgspec.structs.replace(BASE, nodes=nodes)).changes
+        return [(change.path, change.was, change.becomes, change.effect) for change in changes]
+
+    assert planned((one, two)) == [("nodes.web-2", None, two, LIVE)]
+    assert planned(()) == [("nodes.web-1", one, None, LIVE)]
+    assert planned((moved,)) == [("nodes.web-1", one, moved, LIVE)]
+    assert planned((two,)) == [("nodes.web-1", one, None, LIVE), ("nodes.web-2", None, two, LIVE)]
+
+
+def test_a_field_that_no_map_has_is_a_mistake() -> None:
+    with pytest.raises(KeyError):
+        effect_of("web.nonsense")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            Change("web.metrics", "off", "public", LIVE),
+            'web.metrics: "off" becomes "public" (taken over by running processes)',
+        ),
+        (Change("settings.a", None, True, LIVE), "settings.a: nothing becomes true (taken over by running processes)"),
+        (
+            Change("app", "a:b", "a:c", PROCESSES),
+            'app: "a:b" becomes "a:c" (new web processes start beside the old ones, which drain)',
+        ),
+        (Change("public.port", 80, 81, START), "public.port: 80 becomes 81 (needs `tenfold down` and `tenfold up`)"),
+        (
+            Change("nodes.web-2", None, NodeMap("web-2", "web"), LIVE),
+            "nodes.web-2: nothing becomes a web node on local (taken over by running processes)",
+        ),
+    ],
+)
+def test_a_change_reads_as_a_sentence(change: Change, text: str) -> None:
+    assert str(change) == text
