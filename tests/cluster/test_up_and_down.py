@@ -207,6 +207,34 @@ def test_a_change_whose_new_process_does_not_start_is_undone(small: Deployed) ->
     assert small.up()["changed"] == []
 
 
+def test_a_process_that_was_given_up_is_told_and_comes_back_once_it_can(small: Deployed) -> None:
+    pid = small.up()["nodes"][0]["pid"]
+    good = (small.root / "small_app.py").read_text()
+    (small.root / "small_app.py").write_text("this is not python\n")
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: small.status()["nodes"][0]["state"] == "failed", "the keeper gives up")
+    assert small.status()["state"] == "degraded"
+    assert "small_app" in small.tenfold("status").out
+    said = small.tenfold("up")
+    assert said.code == 1
+    assert "small_app" in said.err
+    (small.root / "small_app.py").write_text(good)
+    again = small.up()
+    assert again["state"] == "running"
+    assert get(again["address"]) == f"{again['nodes'][0]['pid']} grey"
+
+
+def test_a_deployment_that_failed_without_anybody_waiting_is_brought_up_by_the_next_up(small: Deployed) -> None:
+    small.spec(app="nowhere:app")
+    up = small.start("up")
+    until(lambda: small.status()["keeper"], "the keeper runs")
+    up.kill()
+    until(lambda: small.status()["state"] == "failed", "it has failed")
+    assert "nowhere" in small.tenfold("status").out
+    small.spec()
+    assert small.up()["state"] == "running"
+
+
 def test_what_only_a_new_start_can_change_is_refused_and_nothing_changes(small: Deployed) -> None:
     first = small.up()
     small.spec('[database]\npath = "data/other.db"\n[settings]\ncolour = "blue"\n')

@@ -50,5 +50,5 @@ def _advice(facts: dict[str, Any]) -> list[str]:
     controller = facts["controller"]
     if controller is None:
         return ["The controller does not answer; the keeper starts it again. No request notices."]
-    error = controller["error"]
-    return [f"{error['message']} {error['hint']}"] if error else []
+    errors = [controller["error"], *((node.get("report") or {}).get("error") for node in facts["nodes"])]
+    return [f"{error['message']} {error['hint']}" for error in errors if error]

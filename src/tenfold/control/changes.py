@@ -56,6 +56,12 @@ class Changes:
         public = msgspec.structs.replace(wanted.public, port=current.public.port)
         return next_map(current, msgspec.structs.replace(wanted, public=public))
 
+    async def revive(self, current: Map) -> None:
+        """Starts the web process again that the keeper had given up (its app did not import any more, say)."""
+        self._note("revive", epoch=current.epoch)
+        await self._crew.migrate()
+        await self._crew.start_web(current, current.nodes[0].name)
+
     async def take_over(self, before: Map | None, current: Map) -> list[str]:
         """Brings live values to the keeper and to every node that runs; who has acknowledged."""
         if before is None or before.log != current.log:

@@ -5,6 +5,7 @@ in its way. On start it finishes or undoes what it left open, unasked. It answer
 
 - `status`: `state` is `starting`, `running` or `failed` (with `error`), `doing` says what is under way in words;
 - `apply`: makes the deployment what tenfold.toml says now; `changed` lists what that was;
+- `retry`: brings it up once more after it has failed;
 - `migrate`: brings the database to the shape that the code on disk expects; the report of the migration.
 """
 
@@ -53,6 +54,7 @@ class Controller:
         self._operations: dict[str, Callable[[], Awaitable[wire.Message]]] = {
             "status": self._status,
             "apply": self._apply,
+            "retry": self._retry,
             "migrate": self._migrate,
         }
 
@@ -63,12 +65,12 @@ class Controller:
             asyncio.get_running_loop().add_signal_handler(number, leave.set)
         listener = wire.listen_unix(self._place.run / f"{NODE}.sock")
         server = await asyncio.start_unix_server(self._converse, sock=listener, limit=wire.MAX_LINE)
-        work = asyncio.create_task(self._bring_up())
+        self._work = asyncio.create_task(self._bring_up())
         await leave.wait()
-        work.cancel()
+        self._work.cancel()
         server.close()
         with suppress(asyncio.CancelledError):
-            await work
+            await self._work
 
     def _note(self, what: str, **fields: Any) -> None:
         """One line of the journal, on disk before anything else happens."""
@@ -161,10 +163,18 @@ class Controller:
             current = self._running_map()
             try:
                 self._map, changed = await self._changes.apply(current)
+                if not await self._crew.web_nodes():
+                    await self._changes.revive(self._map)
             except TenfoldError:
                 self._map = self._place.read_map()
                 raise
             return {"epoch": self._map.epoch, "changed": [str(change) for change in changed]}
+
+    async def _retry(self) -> wire.Message:
+        if self._state == "failed":
+            self._state, self._error = "starting", None
+            self._work = asyncio.create_task(self._bring_up())
+        return {}
 
     async def _migrate(self) -> wire.Message:
         async with self._one_at_a_time:

@@ -84,7 +84,8 @@ class Crew:
 
         Raises why it cannot serve (the app does not import, it crashes, it takes too long); it runs no longer then.
         """
-        if await self.facts(node) is None:
+        fact = await self.facts(node)
+        if fact is None or not _is_kept(fact):
             await self.ask("spawn", **asdict(self._web_launch(current, node)))
         try:
             await self._until_ready(node)

@@ -119,6 +119,9 @@ class Deployment:
             raise
 
     def _change_running(self, deadline: float) -> Running:
+        status = self._controller_status()
+        if status is not None and status["state"] == "failed":
+            self._ask_controller("retry", 5.0)
         current = self._await_controller(deadline)
         self._refuse_other_address(current)
         answer = self._ask_controller("apply", max(1.0, deadline - self._clock.monotonic()))

@@ -56,7 +56,7 @@ class Place:
             private_dir(folder)
         # The folder may exist from before on a disk that is full or read-only by now: found out here, not half-way.
         atomic_write(self.run / "probe", b"x" * 4096)
-        (self.run / "probe").unlink()
+        (self.run / "probe").unlink(missing_ok=True)
 
     def read_spec(self) -> Spec:
         """tenfold.toml with the overrides. Raises `SpecError` that names the file."""

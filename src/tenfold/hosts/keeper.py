@@ -27,7 +27,7 @@ from typing import Any
 
 from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.errors import TenfoldError, Unavailable, UsageError
-from tenfold.core.files import FileLock, private_dir
+from tenfold.core.files import FileLock, private_dir, storage_errors
 from tenfold.hosts import wire
 from tenfold.hosts.child import EXIT_HOPELESS, Child, Surroundings
 from tenfold.hosts.identity import is_alive
@@ -98,7 +98,8 @@ class Keeper:
             )
         alive = [record for record in self._records.read_all() if record.process and is_alive(record.process)]
         self._public = self._take_listener(alive)
-        self._control = wire.listen_unix(self._run / "keeper.sock")
+        with storage_errors("listen on", self._run / "keeper.sock"):
+            self._control = wire.listen_unix(self._run / "keeper.sock")
         self._mirror = Mirror(self._logs) if self._settings.foreground else None
         self._around = Surroundings(
             self._settings.state, self._records, Reaper(), SYSTEM_CLOCK, self._public_fd, self.say
