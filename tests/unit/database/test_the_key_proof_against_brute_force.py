@@ -65,7 +65,7 @@ def generated(seed: int) -> Any:
 @pytest.mark.parametrize("part", range(4))
 def test_an_accepted_statement_gives_the_same_where_only_its_key_lives(part: int) -> None:
     accepted = 0
-    for seed in range(part * 2500, (part + 1) * 2500):
+    for seed in range(part * 1500, (part + 1) * 1500):
         statement = generated(seed)
         scope = Scope.KEYED_READ if hasattr(statement, "selected_columns") else Scope.KEYED_WRITE
         plan = plan_of(statement, scope, ("x",)) if statement is not None else None
@@ -82,13 +82,13 @@ def test_an_accepted_statement_gives_the_same_where_only_its_key_lives(part: int
                 own.update(foreign)
             assert everything == own, f"seed {seed}:\n{statement}\n{everything - own}\n{own - everything}"
             accepted += 1
-    assert accepted >= 150, "too few statements were accepted to say anything"
+    assert accepted >= 80, "too few statements were accepted to say anything"
 
 
 @pytest.mark.parametrize("part", range(2))
 def test_an_accepted_fanout_gives_the_same_from_all_shards_together(part: int) -> None:
     accepted = 0
-    for seed in range(part * 2500, (part + 1) * 2500):
+    for seed in range(part * 1500, (part + 1) * 1500):
         statement = generated(seed)
         plan = plan_of(statement, Scope.FANOUT, None) if statement is not None else None
         if plan is None or not plan.footprint.sharded:
@@ -103,4 +103,4 @@ def test_an_accepted_fanout_gives_the_same_from_all_shards_together(part: int) -
                 continue
             assert everything == one + two, f"seed {seed}:\n{statement}\n{everything}\n{one + two}"
             accepted += 1
-    assert accepted >= 50, "too few statements were accepted to say anything"
+    assert accepted >= 25, "too few statements were accepted to say anything"
