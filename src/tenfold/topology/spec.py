@@ -113,7 +113,7 @@ class DatabaseSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         str | None,
         Key(
             Text(r"[^\x00-\x1f\x7f]{0,1023}[^\x00-\x1f\x7f/]", 'the path of a file, such as "data/shortener.db"'),
-            "Seen from the state folder `.tenfold`, unless it is absolute.",
+            "Seen from `.tenfold`, unless it is absolute. On a local disk: network file systems lose writes.",
             '"data/<name>.db"',
         ),
     ] = None
