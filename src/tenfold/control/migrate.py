@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from typing import Protocol, cast
 import msgspec
 import sqlalchemy as sa
 
+from tenfold.blocks.database import Database
 from tenfold.blocks.database.schema import (
     CURRENT_VERSION,
     OWN_MIGRATIONS,
@@ -35,6 +35,7 @@ from tenfold.control.migrations.backup import back_up
 from tenfold.control.migrations.facts import Difference, Facts, differences, told
 from tenfold.control.migrations.revisions import MigrationNeeded, Revision, Revisions, check_agrees, place
 from tenfold.control.migrations.store import Store, facts_of_code, open_store, scratch
+from tenfold.control.migrations.writing import write_revisions
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import TenfoldError, Unavailable, UsageError
 from tenfold.core.files import private_dir
@@ -49,8 +50,20 @@ LOCK_LOOK_S = 0.01
 class HasTables(Protocol):
     """What a migration needs of the Tenfold object."""
 
-    name: str
-    metadata: sa.MetaData
+    @property
+    def name(self) -> str:
+        """The service's name, under which its revisions are recorded."""
+        ...
+
+    @property
+    def metadata(self) -> sa.MetaData:
+        """Its tables."""
+        ...
+
+    @property
+    def database(self) -> Database:
+        """Its database block."""
+        ...
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -91,9 +104,8 @@ class Plan(msgspec.Struct, frozen=True):
         return "tables" if self.create else f"tenfold-{self.own[0]}" if self.own else ""
 
 
-def load_service(wanted: maps.Map, map_path: Path) -> HasTables:
+def load_service(wanted: maps.Map) -> HasTables:
     """Imports the service's app and returns its Tenfold object. `AppError` names file and line when that fails."""
-    os.environ["TENFOLD_MAP"] = str(map_path)
     return cast(HasTables, load_app(wanted.app, Path(wanted.root)).runtime)
 
 
@@ -252,11 +264,25 @@ def _from_map(map_path: Path, *, dry_run: bool, backup: bool) -> Report:
     try:
         data = map_path.read_bytes()
     except OSError as error:
-        raise UsageError(
-            f"The map {map_path} cannot be read: {error.strerror}.", hint="Start with `tenfold up`."
-        ) from error
-    wanted = maps.decode(data, str(map_path))
-    service = load_service(wanted, map_path)
+        raise UsageError(f"The map {map_path} cannot be read: {error.strerror}.", hint="Use `tenfold up`.") from error
+    return migrate_map(maps.decode(data, str(map_path)), dry_run=dry_run, backup=backup)
+
+
+def check_revisions(service: HasTables, root: Path, clock: Clock = SYSTEM_CLOCK) -> None:
+    """MigrationNeeded when the service has revisions and they do not build the tables of its code."""
+    revisions = Revisions(root, service.name)
+    if revisions:
+        check_agrees(revisions, facts_of_code(service.metadata, clock.wall_us()), clock.wall_us)
+
+
+def write_next(service: HasTables, root: Path, path: Path, message: str, clock: Clock = SYSTEM_CLOCK) -> list[Path]:
+    """Writes the next revision file of the service; see `write_revisions`."""
+    return write_revisions(Revisions(root, service.name), service.metadata, path, message, clock.wall_us)
+
+
+def migrate_map(wanted: maps.Map, *, dry_run: bool = False, backup: bool = True) -> Report:
+    """`migrate` for the service and the database that a map names; imports the service."""
+    service = load_service(wanted)
     return migrate(service, Path(wanted.root), Path(wanted.database.path), dry_run=dry_run, backup=backup)
 
 

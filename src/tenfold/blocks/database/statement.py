@@ -238,6 +238,15 @@ def _default(column: Column[Any], default: Any) -> Getter:
     )
 
 
+def parameter_names(statement: Any) -> tuple[str, ...]:
+    """The parameters of a statement that is not run yet: what its author named, and the columns of an open INSERT."""
+    names = dict.fromkeys(_explicit_names(statement))
+    if isinstance(statement, Insert) and isinstance(statement.table, Table):
+        given = _given_values(statement)
+        names.update(dict.fromkeys(c.key for c in statement.table.columns if c.key not in {*given, BUCKET_COLUMN}))
+    return tuple(names)
+
+
 # -- checks -----------------------------------------------------------------------------------------------------------
 
 

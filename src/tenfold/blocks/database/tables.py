@@ -57,6 +57,11 @@ def home_of(table: Table) -> Home:
     return found if isinstance(found, Home) else Home("home")
 
 
+def is_plain(table: Table) -> bool:
+    """Whether a table was declared without a home, straight on the metadata."""
+    return _INFO not in table.info
+
+
 def key_column(table: Table) -> Column[Any]:
     """The key column of a sharded table."""
     column = home_of(table).column

@@ -87,7 +87,7 @@ class Revisions:
             script = self.script()
             heads = script.get_heads()
             files = list(script.walk_revisions()) if len(heads) == 1 else []
-        except Exception as error:  # noqa: BLE001 - any code may stand in a revision file
+        except Exception as error:
             raise UsageError(
                 f"The revisions in {self.folder / 'versions'} do not load: {error}.",
                 hint="Correct or remove the file that it names.",
@@ -131,12 +131,12 @@ class Revisions:
 
         MigrationFailed names the revision and the reason; those before it stay applied.
         """
-        done = []
+        done: list[Revision] = []
         for revision in wanted:
             try:
                 with store.engine.connect() as connection:
                     self._run(store, connection, revision, now_us)
-            except Exception as error:  # noqa: BLE001 - any code may stand in a revision file
+            except Exception as error:
                 raise _failed(store, revision, error, done) from error
             done.append(revision)
         return done
@@ -154,12 +154,12 @@ class Revisions:
         strict_before = _strict(read_facts(connection))
         connection.rollback()  # reading began a transaction; Alembic begins its own
 
-        def recorded(**_: Any) -> None:
+        def recorded(*_: Any, **__: Any) -> None:
             _check_rules(connection, strict_before)
             record_revision(store.raw, self.component, revision.id, revision.kind, now_us())
 
         def upgrade(heads: Any, _context: MigrationContext) -> Any:
-            return script._upgrade_revs(revision.id, heads)  # noqa: SLF001 - what alembic.command.upgrade passes too
+            return script._upgrade_revs(revision.id, heads)
 
         with EnvironmentContext(self.config, script, fn=upgrade) as environment:
             environment.configure(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from alembic.autogenerate import produce_migrations, render_python_code
@@ -131,13 +131,9 @@ def _add_checks(upgrade: ops.UpgradeOps, inspector: sa.Inspector, metadata: sa.M
         if table.name not in present:
             continue
         have = {str(c["name"]): canonical_sql(c["sqltext"]) for c in inspector.get_check_constraints(table.name)}
-        want = {
-            str(c.name): canonical_sql(str(c.sqltext))
-            for c in table.constraints
-            if isinstance(c, sa.CheckConstraint) and c.name
-        }
-        drop = [name for name in have if want.get(name) != have[name]]
-        add = [name for name in want if have.get(name) != want[name]]
+        want = {str(c.name): str(c.sqltext) for c in table.constraints if isinstance(c, sa.CheckConstraint) and c.name}
+        drop = [name for name in have if name not in want or canonical_sql(want[name]) != have[name]]
+        add = [name for name in want if canonical_sql(want[name]) != have.get(name)]
         _change(upgrade, table.name).ops[:0] = [ops.DropConstraintOp(name, table.name, type_="check") for name in drop]
         _change(upgrade, table.name).ops += [ops.CreateCheckConstraintOp(name, table.name, want[name]) for name in add]
     upgrade.ops = [op for op in upgrade.ops if not (isinstance(op, ops.ModifyTableOps) and not op.ops)]
@@ -153,11 +149,13 @@ def _change(upgrade: ops.UpgradeOps, table: str) -> ops.ModifyTableOps:
     return made
 
 
-def _render_item(kind: str, item: Any, _: Any) -> str | bool:
+def _render_item(kind: str, item: Any, _: Any) -> str | Literal[False]:
     """Portable types by their public name; everything else as Alembic writes it."""
     if kind != "type" or not isinstance(item, types.Portable):
         return False
     name = type(item).__name__
+    if isinstance(item, types.Bucket):
+        return "sa.SmallInteger().with_variant(sa.Integer(), 'sqlite')"  # not a name that services import
     if isinstance(item, types.Choice):
         return f"tenfold.{name}({', '.join(map(repr, item.choices))})"
     return f"tenfold.{name}({', '.join(repr(getattr(item, each)) for each in _ARGUMENTS.get(type(item), ()))})"
@@ -191,5 +189,5 @@ def _check(revisions: Revisions, metadata: sa.MetaData, path: Path, now_us: Call
     if left:
         raise MigrationNeeded(
             f"{path} was written, but something is left for you: {left}.",
-            hint="Complete the file by hand (a new NOT NULL column needs a server_default), then `tenfold migrate --dry-run`.",
+            hint="Complete it by hand (a new NOT NULL column needs a server_default); then `tenfold check`.",
         )
