@@ -62,6 +62,7 @@ class SqliteBackend:
         self._ticks = 0
         self._snapshots = asyncio.Semaphore(SNAPSHOTS)
         self._free: list[sqlite3.Connection] = []
+        self._borrowed: set[sqlite3.Connection] = set()
         self._waiting = 0
         self._closed = False
 
@@ -77,10 +78,14 @@ class SqliteBackend:
         self._threads = ThreadPoolExecutor(SNAPSHOTS, thread_name_prefix="tenfold-read")
 
     async def stop(self) -> None:
-        """Lets writes that began finish, then closes all connections; a snapshot's, when its scope ends."""
+        """Lets what began finish, reads for `hold_s` at most, then closes; a snapshot closes when its scope ends."""
         await self.writer.stop()
         self._closed = True
-        self._threads.shutdown(wait=False)
+        ended = asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
+        await asyncio.wait([ended], timeout=self.config.hold_s)
+        for connection in self._borrowed:
+            connection.interrupt()
+        await ended
         for connection in (self.reader, *self._free):
             connection.close()
         self._free.clear()
@@ -189,10 +194,11 @@ class SqliteBackend:
         await self._turn()
         try:
             connection = self._free.pop() if self._free else open_reader(self.config.path)
-            connection.execute("BEGIN")
         except BaseException:
             self._snapshots.release()
             raise
+        connection.execute("BEGIN")
+        self._borrowed.add(connection)
         return connection
 
     async def _turn(self) -> None:
@@ -212,6 +218,7 @@ class SqliteBackend:
     def give_back(self, connection: sqlite3.Connection) -> None:
         """Takes a borrowed connection back; nothing runs on it any more."""
         self._snapshots.release()
+        self._borrowed.discard(connection)
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

@@ -255,6 +255,7 @@ def _no_rows() -> ContractError:
 
 
 def swallowed(name: str, error: BaseException) -> ContractError:
+    """The error of a body that went on after one of its statements had failed."""
     return ContractError(
         f"{name} went on after a statement had failed ({error}).",
         hint="A failed statement ends its transaction, on every database: let the error out, and decide outside.",
