@@ -120,7 +120,7 @@ class Deployed:
             with contextlib.suppress(OSError):
                 state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
                 said = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
-                if state != "Z" and mark in said and b"tenfold." in said and int(folder.name) != os.getpid():
+                if state != "Z" and mark in said and b"tenfold" in said and int(folder.name) != os.getpid():
                     found.append(int(folder.name))
         return found
 

@@ -106,6 +106,8 @@ class Controller:
         open_one = open_replace(self._journal.records)
         if open_one is not None:
             current = await self._settle(current, open_one)
+        for node in await self._crew.web_nodes():
+            await self._crew.until_ready(node)
         await self._changes.take_over(None, current)
         self._note("resumed", epoch=current.epoch, nodes=nodes)
         return current

@@ -22,7 +22,7 @@ START_LIMIT_S = 60.0
 """How long a web process may take until it is ready, in seconds."""
 MIGRATE_LIMIT_S = 3600.0
 MAX_STARTS = 3
-"""A web process that ends this often before it was ready once does not get ready."""
+"""A web process that ends this often in a row before it was ready does not get ready."""
 DRAIN_SLACK_S = 10.0
 """Seconds between the end of a drain's limit and SIGKILL: what is in flight then may still finish."""
 _LOOK_S = 0.03
@@ -88,7 +88,7 @@ class Crew:
         if fact is None or not _is_kept(fact):
             await self.ask("spawn", **asdict(self._web_launch(current, node)))
         try:
-            await self._until_ready(node)
+            await self.until_ready(node)
         except TenfoldError:
             await self.ask("stop", timeout_s=30.0, node=node, grace_s=2.0)
             raise
@@ -113,7 +113,8 @@ class Crew:
             "PYTHONUNBUFFERED": "1",
         }
 
-    async def _until_ready(self, node: str) -> None:
+    async def until_ready(self, node: str) -> None:
+        """Waits until a web process that was started is ready. Raises why it does not get there; it is left alone."""
         deadline = self._clock.monotonic() + START_LIMIT_S
         while self._clock.monotonic() < deadline:
             fact = await self.facts(node)
@@ -121,7 +122,7 @@ class Crew:
                 raise Unavailable(f"{node} was stopped while it started.", hint="Run `tenfold up` again.")
             if fact["ready"]:
                 return
-            if fact["state"] in ("failed", "ended") or fact["restarts"] >= MAX_STARTS:
+            if fact["state"] in ("failed", "ended") or fact["short_lives"] >= MAX_STARTS:
                 raise _failure(node, fact)
             await asyncio.sleep(_LOOK_S)
         raise Unavailable(

@@ -94,6 +94,7 @@ class Child:
             "ready": self.state == "running",
             "adopted": bool(self._process and self._process.adopted),
             "restarts": self.restarts,
+            "short_lives": self._backoff.short_lives,
             "crash_loop": self._backoff.loops,
             "exit_code": self.exit_code,
             "report": self.report,
