@@ -94,7 +94,7 @@ def _tables(metadata: MetaData, breaches: list[Breach]) -> Iterator[TableFound]:
             check_table(table)
         except TenfoldError as error:
             breaches.append(_breach(table.name, error))
-        yield TableFound(table.name, str(home_of(table)), is_plain(table))
+        yield TableFound(str(table.name), str(home_of(table)), is_plain(table))
 
 
 def _statements(root: Path, breaches: list[Breach]) -> Iterator[StatementFound]:

@@ -34,7 +34,7 @@ from tenfold.blocks.database.schema import (
 from tenfold.control.migrations.backup import back_up
 from tenfold.control.migrations.facts import Difference, Facts, differences, told
 from tenfold.control.migrations.revisions import MigrationNeeded, Revision, Revisions, check_agrees, place
-from tenfold.control.migrations.store import Store, facts_of_code, open_store, scratch
+from tenfold.control.migrations.store import Store, empty_store, facts_of_code, open_store
 from tenfold.control.migrations.writing import write_revisions
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import TenfoldError, Unavailable, UsageError
@@ -141,7 +141,7 @@ def migrate(
 
 
 def _dry(service: HasTables, revisions: Revisions, code: Facts, path: Path, clock: Clock) -> Report:
-    opened = open_store(path) if path.exists() else scratch(clock.wall_us())
+    opened = open_store(path) if path.exists() else empty_store()
     with opened as store:
         plan = _plan(revisions, code, store, clock.wall_us)
     return _report(plan, path, dry_run=True)

@@ -60,16 +60,23 @@ def open_store(path: Path) -> Iterator[Store]:
 
 
 @contextmanager
-def scratch(now_us: int) -> Iterator[Store]:
-    """An empty database in memory with Tenfold's own tables."""
+def empty_store() -> Iterator[Store]:
+    """A database in memory with nothing in it."""
     raw = sqlite3.connect(":memory:", isolation_level=None)
     engine = _engine(raw)
     try:
-        apply_own(raw, now_us=now_us)
         yield Store("scratch", raw, engine)
     finally:
         engine.dispose()
         raw.close()
+
+
+@contextmanager
+def scratch(now_us: int) -> Iterator[Store]:
+    """A database in memory with Tenfold's own tables, to try things in."""
+    with empty_store() as store:
+        apply_own(store.raw, now_us=now_us)
+        yield store
 
 
 @contextmanager

@@ -32,7 +32,7 @@ import tenfold
 
 revision = "{revision}"
 down_revision = {down}
-kind = "expand"  # "contract" when the code before this revision cannot run after it
+kind = "{kind}"  # "contract" when the code before this revision cannot run after it, else "expand"
 
 
 def upgrade() -> None:
@@ -120,6 +120,10 @@ def _operations(store: Store, metadata: sa.MetaData) -> ops.UpgradeOps:
         )
         upgrade = produce_migrations(context, metadata).upgrade_ops
         assert upgrade is not None, "autogenerate always makes the upgrade"
+        for operation in upgrade.ops:
+            if isinstance(operation, ops.CreateTableOp):
+                operation.info = {}  # the home of a table belongs to the code, not to a revision
+                operation.kw.pop("info", None)
         _add_checks(upgrade, sa.inspect(connection), metadata)
     return upgrade
 
@@ -176,9 +180,21 @@ def _write(revisions: Revisions, message: str, upgrade: ops.UpgradeOps) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     down = repr(line[-1].id) if line else "None"
     shown = message.replace("\\", "/").replace('"', "'")
-    path.write_text(_TEMPLATE.format(message=shown, revision=number, down=down, body=body), "utf-8")
+    path.write_text(
+        _TEMPLATE.format(message=shown, revision=number, down=down, kind=_kind(upgrade), body=body), "utf-8"
+    )
     revisions.refresh()
     return path
+
+
+def _kind(upgrade: ops.UpgradeOps) -> str:
+    """Code that does not know the change yet cannot run after it when something it uses is gone or stricter."""
+    changes = [part for op in upgrade.ops for part in (op.ops if isinstance(op, ops.ModifyTableOps) else [op])]
+    contracts = any(
+        isinstance(change, ops.DropTableOp | ops.DropColumnOp | ops.AlterColumnOp | ops.CreateUniqueConstraintOp)
+        for change in changes
+    )
+    return "contract" if contracts else "expand"
 
 
 def _check(revisions: Revisions, metadata: sa.MetaData, path: Path, now_us: Callable[[], int]) -> None:
