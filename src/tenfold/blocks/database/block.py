@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import functools
 import inspect
 import sys
@@ -26,13 +24,14 @@ from tenfold.blocks.database.backend import (
     ReadContext,
     Transaction,
 )
-from tenfold.blocks.database.commits import PRUNE_EVERY_S, PRUNE_ROWS, RETENTION_S, ResultCodec, commit_id
+from tenfold.blocks.database.commits import PRUNE_ROWS, ResultCodec, commit_id
 from tenfold.blocks.database.keys import canonical
+from tenfold.blocks.database.pruning import Pruner
 from tenfold.blocks.database.schema import tf_commit
 from tenfold.blocks.database.scope import current_scope
 from tenfold.blocks.database.sqlite import SqliteBackend
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
-from tenfold.core.errors import ContractError, TenfoldError, Unavailable
+from tenfold.core.errors import ContractError, Unavailable
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
 
 P = ParamSpec("P")
@@ -65,7 +64,7 @@ class Database:
         self._clock = clock
         self._randomness = randomness
         self._backend: Backend | None = None
-        self._pruner: asyncio.Task[None] | None = None
+        self._pruner: Pruner | None = None
 
     def table(self, name: str, *items: SchemaItem, home: tables.Home) -> Table:
         """Declares a table and where its rows live; `ContractError` names the rule that is broken."""
@@ -81,16 +80,24 @@ class Database:
         backend = SqliteBackend(config, self.metadata, self._clock, on_fatal)
         await backend.start()
         self._backend = backend
-        self._pruner = asyncio.create_task(self._prune_for_ever(), name="tenfold-prune-commits")
+        self._pruner = Pruner(backend, self._clock, self._randomness)
+        await self._pruner.start()
 
     async def stop(self) -> None:
         """Lets what began finish; new work is refused from now on. Safe to call twice."""
         backend, self._backend = self._backend, None
-        if self._pruner is not None:
-            self._pruner.cancel()
-            self._pruner = None
-        if backend is not None:
-            await backend.stop()
+        try:
+            if self._pruner is not None:
+                await self._pruner.stop()
+        finally:
+            if backend is not None:
+                await backend.stop()
+
+    async def prune_commits(self) -> int:
+        """Removes results of keyed requests that are too old to be asked for; how many. Also happens by itself."""
+        self._open()
+        assert self._pruner is not None, "an open database has one"
+        return await self._pruner.prune()
 
     def adopt(self, config: DatabaseConfig) -> None:
         """Takes over the live settings of a newer map."""
@@ -188,32 +195,6 @@ class Database:
             return await _committed(backend, made)
 
         return call
-
-    # -- maintenance --------------------------------------------------------------------------------------------------
-
-    async def prune_commits(self) -> int:
-        """Removes results of keyed requests that are older than `RETENTION_S`; how many."""
-        before = self._clock.wall_us() - RETENTION_S * 1_000_000
-        removed = 0
-        while True:
-            async with self.read() as db:
-                ids = [row.id for row in await db.all(_OLD_COMMITS, before=before)]
-            if not ids:
-                return removed
-            removed += await self._drop_commits(ids)
-
-    async def _drop_commits(self, ids: list[bytes]) -> int:
-        async def drop(tx: Transaction) -> int:
-            return await tx.run(_DROP_COMMITS, ids=ids)
-
-        made = Call("drop_commits", drop, None, ResultCodec(drop), copy_context())
-        return int(await self._open().write(made))
-
-    async def _prune_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(PRUNE_EVERY_S * (0.5 + self._randomness.uniform()))
-            with contextlib.suppress(TenfoldError):  # a full or busy database is tried again next time
-                await self.prune_commits()
 
 
 async def _committed(backend: Backend, call: Call) -> Any:

@@ -1,0 +1,55 @@
+"""Removing the results of keyed requests once nobody may ask for them any more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from contextvars import Context
+
+from sqlalchemy import bindparam, delete, select
+
+from tenfold.blocks.database.backend import Backend, Call, Transaction
+from tenfold.blocks.database.commits import PRUNE_EVERY_S, PRUNE_ROWS, RETENTION_S, ResultCodec
+from tenfold.blocks.database.schema import tf_commit
+from tenfold.core.clock import Clock
+from tenfold.core.errors import TenfoldError
+from tenfold.core.lifecycle import Background
+from tenfold.core.randomness import Randomness
+
+_OLD = select(tf_commit.c.id).where(tf_commit.c.at_us < bindparam("before")).limit(PRUNE_ROWS)
+_DROP = delete(tf_commit).where(tf_commit.c.id.in_(bindparam("ids", expanding=True)))
+
+
+class Pruner(Background):
+    """Clears up every ten minutes or so, at another moment in each process, in small transactions."""
+
+    def __init__(self, backend: Backend, clock: Clock, randomness: Randomness) -> None:
+        super().__init__()
+        self._backend = backend
+        self._clock = clock
+        self._randomness = randomness
+
+    async def run(self) -> None:
+        """Clears up for ever; a full or busy database is tried again next time."""
+        while True:
+            await asyncio.sleep(PRUNE_EVERY_S * (0.5 + self._randomness.uniform()))
+            with contextlib.suppress(TenfoldError):
+                await self.prune()
+
+    async def prune(self) -> int:
+        """Removes results older than `RETENTION_S`; how many."""
+        before = self._clock.wall_us() - RETENTION_S * 1_000_000
+        removed = 0
+        while ids := await self._old(before):
+            removed += await self._drop(ids)
+        return removed
+
+    async def _old(self, before: int) -> list[bytes]:
+        async with self._backend.read(None, "session", False) as db:
+            return [row.id for row in await db.all(_OLD, before=before)]
+
+    async def _drop(self, ids: list[bytes]) -> int:
+        async def drop(tx: Transaction) -> int:
+            return await tx.run(_DROP, ids=ids)
+
+        return int(await self._backend.write(Call("drop_commits", drop, None, ResultCodec(drop), Context())))
