@@ -129,10 +129,11 @@ class Deployed:
             if process.poll() is None:
                 process.kill()
             process.communicate()
-        for pid in self.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            wait_until_gone(pid, 10.0)
+        while pids := self.processes():  # a keeper that still runs starts again what was killed before it
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                wait_until_gone(pid, 10.0)
         assert not left_running(self.state)
 
 
