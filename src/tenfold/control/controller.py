@@ -30,6 +30,7 @@ from tenfold.control.place import Place, next_map
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import TenfoldError, Unavailable, UsageError
 from tenfold.core.journal import Journal
+from tenfold.core.redact import redact
 from tenfold.hosts import wire
 from tenfold.topology.map import Map, NodeMap
 
@@ -73,9 +74,9 @@ class Controller:
             await self._work
 
     def _note(self, what: str, **fields: Any) -> None:
-        """One line of the journal, on disk before anything else happens."""
+        """One line of the journal, on disk before anything else happens; no secret gets there."""
         epoch = max(int(fields.get("epoch", 0)), self._journal.epoch, 1)
-        self._journal.append(what, fields, epoch)
+        self._journal.append(what, redact(fields), epoch)
 
     def _say(self, doing: str) -> None:
         self._doing = doing

@@ -71,7 +71,7 @@ class Ids:
         self._span: Span | None = None
         self._blocks: dict[str, _Block] = {}
         self._reserve = database.transaction()(_reserve)
-        self.lease = NodeLease(database, clock, randomness.bytes(8).hex(), lease_ttl_s)
+        self.lease = NodeLease(database, clock, randomness, randomness.bytes(8).hex(), lease_ttl_s)
         self.lease.on_span = self._begin_span
 
     async def start(self) -> None:

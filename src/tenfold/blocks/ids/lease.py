@@ -20,10 +20,13 @@ from tenfold.blocks.database.schema import tf_lease
 from tenfold.blocks.ids.policy import NodeRow, Span, choose_node, longer
 from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError
+from tenfold.core.randomness import Randomness
+from tenfold.core.retry import Backoff
 
 PREFIX = "snowflake/"
 LEASE_TTL_S = 30.0
-RETRY_S = 1.0
+RETRY = Backoff(first_s=0.5, limit_s=5.0)
+"""After a failure; many processes that lost one database do not come back to it in step."""
 
 _ALL = select(tf_lease).where(tf_lease.c.name.like(f"{PREFIX}%"))
 _TAKE_NEW = insert(tf_lease)
@@ -64,17 +67,20 @@ def _node_row(row: Any) -> NodeRow:
 class NodeLease:
     """Keeps a node leased while started. `span` is what may be used now; `reason` says why there is none.
 
-    A database that cannot be written to does not stop `start`: the lease is tried again every second.
+    A database that cannot be written to does not stop `start`: the lease is tried again.
     """
 
-    def __init__(self, database: Database, clock: Clock, holder: str, ttl_s: float = LEASE_TTL_S) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, randomness: Randomness, holder: str, ttl_s: float = LEASE_TTL_S
+    ) -> None:
         self.span: Span | None = None
         self.reason = "the ids block is not started"
         self.on_span: Callable[[Span], None] = lambda span: None
         self._clock = clock
         self._holder = holder
         self._ttl_s = ttl_s
-        self._failed = False
+        self._failures = 0
+        self._randomness = randomness
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._take = database.transaction()(_take)
@@ -110,9 +116,10 @@ class NodeLease:
         try:
             span = await self._longer() or await self._new()
         except TenfoldError as error:
-            self.reason, self._failed = error.message, True
+            self.reason = error.message
+            self._failures += 1
             return
-        self._failed = span is None
+        self._failures = 0 if span is not None else self._failures + 1
         if span is None:
             self.reason = "all 1023 node numbers are held by other processes"
             return
@@ -143,8 +150,8 @@ class NodeLease:
 
     async def _keep(self) -> None:
         while True:
-            if self._failed:  # hurrying does not help, and would ask once per id that is refused
-                await asyncio.sleep(RETRY_S)
+            if self._failures:  # hurrying does not help, and would ask once per id that is refused
+                await asyncio.sleep(RETRY.wait_s(self._failures, self._randomness))
             else:
                 self._wake.clear()
                 with contextlib.suppress(TimeoutError):
