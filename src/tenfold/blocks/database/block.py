@@ -226,7 +226,11 @@ def _key_reader(function: Any, names: tuple[str, ...]) -> Callable[[tuple[Any, .
         (ordered.index(name) if name in ordered else sys.maxsize, name, parameters[name].default) for name in names
     ]
 
+    first = places[0][0] if len(places) == 1 else sys.maxsize
+
     def read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        if first < len(args) and type(args[first]) is str:  # nearly always
+            return (args[first],)
         keys = tuple(args[at] if at < len(args) else kwargs.get(name, default) for at, name, default in places)
         for key in keys:
             if type(key) is not str:

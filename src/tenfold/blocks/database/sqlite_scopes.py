@@ -40,6 +40,9 @@ class Home(Protocol):
         ...
 
 
+_NOT_JUDGED = ContractError("This plan has not been judged yet.")
+
+
 class _Access:
     """Running plans on one connection in one scope."""
 
@@ -55,11 +58,9 @@ class _Access:
 
     def _plan(self, statement: Any, params: Mapping[str, Any]) -> Plan:
         plan = self._backend.plans.get(statement, params)
-        judged = plan.judged
-        scope = self._scope
-        if scope not in judged:
-            judged[scope] = refusal(statement, plan, scope)
-        refused = judged[scope]
+        refused = plan.judged.get(self._scope, _NOT_JUDGED)
+        if refused is _NOT_JUDGED:
+            refused = plan.judged[self._scope] = refusal(statement, plan, self._scope)
         if refused is not None:
             raise ContractError(refused.message, hint=refused.hint, code=refused.code)
         keys = self._keys
