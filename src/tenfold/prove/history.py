@@ -239,7 +239,8 @@ def _decoded(data: bytes, path: Path | str) -> Iterator[Line]:
             raise _damaged(path, number, "the head of a history is its first line, and only that")
         if isinstance(line, Head) and line.version != VERSION:
             raise _damaged(path, number, f"it is of version {line.version}, this is version {VERSION}")
-        if isinstance(line, Operation | Window) and not line.start_us <= line.end_us:
+        began = line.sent_us if isinstance(line, Operation) else line.start_us if isinstance(line, Window) else 0
+        if isinstance(line, Operation | Window) and line.end_us < began:
             raise _damaged(path, number, "it ends before it starts")
         yield line
 

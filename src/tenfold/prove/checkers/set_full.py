@@ -1,0 +1,161 @@
+"""A set of unique elements that grows, read as a whole: is each acknowledged element there, at once and for ever?
+
+Source: the `set-full` checker of Jepsen (Kingsbury). An element is *known* once its add was acknowledged or a read
+showed it. A read that was sent after that and lacks it makes it *lost* when no later read shows it again, *stale* when
+one does (later = sent later). Elements of unknown adds may stay away; one that is seen is *recovered*, and known from
+then on.
+
+Cost: linear in the adds plus the sizes of all reads, n log n for their order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
+
+from tenfold.prove.checkers.common import grouped, identity
+from tenfold.prove.history import Operation, Status
+from tenfold.prove.verdict import Finder, Findings
+
+CHECKER = "set-full"
+
+
+def check(
+    operations: Iterable[Operation], *, add: str = "add", read: str = "read_all", linearizable: bool = True
+) -> Findings:
+    """Judges each key of a history as one set: an `add` carries an element, an ok `read` the list of all elements.
+
+    Names `lost`, `unexpected` (never added, added later, or refused), `duplicated` (twice in one read), `added-twice`
+    (the workload broke its own rule) and, unless `linearizable` is off, `stale`. `n` counts the elements that were
+    known before the last read was sent, so a history without a read at the end is vacuous. Figures: `acknowledged`,
+    `recovered`, `stale`, `stalest_us` (from known to the last read without it), `never_read` (acknowledged, and no read
+    was sent since).
+    """
+    finder = Finder()
+    figures: Counter[str] = Counter(acknowledged=0, recovered=0, stale=0, never_read=0, stalest_us=0)
+    judged = 0
+    for key, group in grouped(operations).items():
+        one = _Set(key, finder)
+        one.take([each for each in group if each.function == add])
+        reads = [each for each in group if each.function == read and each.status is Status.OK]
+        one.learn(reads)
+        one.judge(reads, linearizable)
+        judged += one.judged
+        stalest = max(figures["stalest_us"], one.figures.pop("stalest_us", 0))
+        figures.update(one.figures)
+        figures["stalest_us"] = stalest
+    return finder.findings(CHECKER, judged, "elements", dict(figures))
+
+
+def _elements(read: Operation) -> set[Hashable]:
+    try:
+        return set(_listed(read))
+    except TypeError:
+        return {identity(value) for value in _listed(read)}
+
+
+def _listed(read: Operation) -> Sequence[Any]:
+    return read.value if isinstance(read.value, list | tuple) else []
+
+
+class _Set:
+    def __init__(self, key: str, finder: Finder) -> None:
+        self.key = key
+        self.finder = finder
+        self.added: dict[Hashable, Operation] = {}
+        self.refused: dict[Hashable, Operation] = {}
+        self.known: dict[Hashable, int] = {}
+        self.judged = 0
+        self.figures: Counter[str] = Counter()
+
+    def take(self, adds: list[Operation]) -> None:
+        """Who added what, and what is known because it was acknowledged."""
+        for operation in adds:
+            value = operation.value
+            if value.__class__ is not int and value.__class__ is not str:
+                value = identity(value)
+            if value in self.added or value in self.refused:
+                first = self.added.get(value) or self.refused[value]
+                self.finder.add("added-twice", self.key, f"{value!r} was added by two operations", first, operation)
+            if operation.status is Status.FAIL:
+                self.refused[value] = operation
+                continue
+            self.added[value] = operation
+            if operation.status is Status.OK:
+                self.known[value] = operation.end_us
+        self.figures["acknowledged"] = len(self.known)
+
+    def learn(self, reads: list[Operation]) -> None:
+        """What became known because a read showed it; what no read may show."""
+        seen: set[Hashable] = set()
+        for read in sorted(reads, key=lambda each: each.end_us):
+            present = _elements(read)
+            if len(present) != len(_listed(read)):
+                self._duplicated(read)
+            for value in present - seen:
+                self._first_seen(value, read)
+            seen |= present
+
+    def _first_seen(self, value: Hashable, read: Operation) -> None:
+        add = self.added.get(value)
+        if add is None:
+            self._unexpected(value, read)
+            return
+        if read.end_us < add.sent_us:
+            self.finder.add("unexpected", self.key, f"{value!r} was read before it was added", read, add)
+        if add.status is Status.UNKNOWN:
+            self.figures["recovered"] += 1
+        known = self.known.get(value)
+        if known is None or read.end_us < known:
+            self.known[value] = read.end_us
+
+    def _unexpected(self, value: Hashable, read: Operation) -> None:
+        refused = self.refused.get(value)
+        if refused is not None:
+            self.finder.add("unexpected", self.key, f"{value!r} was read although its add failed", refused, read)
+        else:
+            self.finder.add("unexpected", self.key, f"{value!r} was read and never added", read)
+
+    def _duplicated(self, read: Operation) -> None:
+        counts = Counter(map(identity, _listed(read)))
+        for value, count in counts.items():
+            if count > 1:
+                self.finder.add("duplicated", self.key, f"{value!r} is {count} times in one read", read)
+
+    def judge(self, reads: list[Operation], linearizable: bool) -> None:
+        """Goes through the reads as they were sent, with the set of what is known before each."""
+        order = sorted(self.known, key=self.known.__getitem__)
+        due: set[Hashable] = set()
+        away: dict[Hashable, Operation] = {}
+        came_back: dict[Hashable, tuple[Operation, Operation]] = {}
+        position = 0
+        for read in sorted(reads, key=lambda each: each.sent_us):
+            start = position
+            while position < len(order) and self.known[order[position]] < read.sent_us:
+                position += 1
+            due.update(order[start:position])
+            present = _elements(read)
+            for value in away.keys() & present:
+                came_back[value] = (away.pop(value), read)
+            for value in due - present:
+                away[value] = read
+        self.judged = len(due)
+        self.figures["never_read"] = sum(1 for value in order[position:] if self.added[value].status is Status.OK)
+        self._lost(away)
+        self._stale({value: pair for value, pair in came_back.items() if value not in away}, linearizable)
+
+    def _lost(self, away: dict[Hashable, Operation]) -> None:
+        for value, read in away.items():
+            add = self.added[value]
+            known = "acknowledged" if add.status is Status.OK else "seen by a read"
+            self.finder.add("lost", self.key, f"{value!r} was {known}, and is gone from the last read", add, read)
+
+    def _stale(self, pairs: dict[Hashable, tuple[Operation, Operation]], linearizable: bool) -> None:
+        self.figures["stale"] = len(pairs)
+        for value, (without, again) in pairs.items():
+            age = without.sent_us - self.known[value]
+            self.figures["stalest_us"] = max(self.figures["stalest_us"], age)
+            if linearizable:
+                sentence = f"{value!r} was missing in a read {age} us after it was known, and came back"
+                self.finder.add("stale", self.key, sentence, self.added[value], without, again)
