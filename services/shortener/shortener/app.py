@@ -16,7 +16,7 @@ from shortener.links import now
 from shortener.model import tf
 from shortener.redirects import redirect, warm_redirect
 from shortener.refusal import Refusal
-from tenfold import TenfoldError
+from tenfold import Probe, TenfoldError
 
 _TITLES = {404: "Nothing here", 410: "This link has ended"}
 
@@ -83,4 +83,4 @@ starlette = Starlette(
 )
 starlette.router.redirect_slashes = False
 
-app = tf.asgi(starlette, hot={"/{code}": warm_redirect, "/api/v1/{code}": warm_redirect})
+app = tf.asgi(Probe(tf, starlette), hot={"/{code}": warm_redirect, "/api/v1/{code}": warm_redirect})

@@ -36,6 +36,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
 def _node_line(node: dict[str, Any]) -> str:
     if node["ready"]:
         words = f"ready, {node['requests']} requests, {node['connections']} connections"
+        words += f", BUT {node['reason']}" if node.get("reason") else ""
     else:
         words = f"{node['state']}, not ready" + (f": {node['reason']}" if node.get("reason") else "")
     restarts = f", started again {node['restarts']} times" if node.get("restarts") else ""

@@ -19,10 +19,22 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock. `offset_s` is by how much its wall time is wrong on purpose, in this process only."""
+
+    def __init__(self) -> None:
+        self._offset_us = 0
+
+    @property
+    def offset_s(self) -> float:
+        """Seconds that the wall time is ahead of the machine's; 0 unless a proof put it off."""
+        return self._offset_us / 1e6
+
+    def put_off(self, seconds: float) -> None:
+        """Puts the wall time forward or back, as if somebody had set the machine's clock; 0 puts it right again."""
+        self._offset_us = round(seconds * 1e6)
 
     def wall_us(self) -> int:
-        return time.time_ns() // 1000
+        return time.time_ns() // 1000 + self._offset_us
 
     def monotonic(self) -> float:
         return time.monotonic()

@@ -6,15 +6,14 @@ or connections: the load sends its requests, the history keeps what became of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
 import msgspec
 
-from tenfold.core.errors import SpecError
 from tenfold.core.randomness import Randomness
-from tenfold.prove.history import Operation, Recording, Status
+from tenfold.prove.history import Recording, Status
 from tenfold.prove.verdict import Verdict
 
 PROBE = "/tf-probe/"
@@ -112,10 +111,10 @@ def probe_path(*parts: object) -> str:
     return PROBE + "/".join(quote(str(part), safe="") for part in parts)
 
 
-def write(method: str, path: str, function: str, key: str, value: Any, body: Any, *, idempotency: str = "") -> Request:
-    """A request with a JSON body; keyed when `idempotency` is given."""
+def write(path: str, function: str, key: str, value: Any, body: Any, *, idempotency: str = "") -> Request:
+    """A POST with a JSON body; keyed when `idempotency` is given."""
     headers = {**JSON, "idempotency-key": idempotency} if idempotency else JSON
-    return Request(method, path, function, key, value, headers, msgspec.json.encode(body), bool(idempotency))
+    return Request("POST", path, function, key, value, headers, msgspec.json.encode(body), bool(idempotency))
 
 
 def read(path: str, function: str, key: str, value: Any = None) -> Request:
@@ -129,16 +128,3 @@ def field(answer: Answer | None, status: Status, name: str) -> Any:
         return None
     found = answer.json()
     return found.get(name) if isinstance(found, dict) else None
-
-
-def select(names: Sequence[str], known: Mapping[str, Any]) -> list[Any]:
-    """The workloads of those names, made anew; `SpecError` names one that does not exist."""
-    for name in names:
-        if name not in known:
-            raise SpecError(f"There is no workload {name!r}.", hint=f"Known are: {', '.join(known)}.")
-    return [known[name]() for name in names]
-
-
-def of_functions(operations: Sequence[Operation], *functions: str) -> list[Operation]:
-    """The operations with one of those functions."""
-    return [operation for operation in operations if operation.function in functions]
