@@ -71,13 +71,16 @@ class Revisions:
         """Looks at the folder again, after a file was written."""
         versions = self.folder / "versions"
         self._exist = versions.is_dir() and any(versions.glob("[!_]*.py"))
+        self._script: ScriptDirectory | None = None
 
     def __bool__(self) -> bool:
         return self._exist
 
     def script(self) -> ScriptDirectory:
-        """Alembic's view of the folder."""
-        return ScriptDirectory.from_config(self.config)
+        """Alembic's view of the folder; every file is loaded once."""
+        if self._script is None:
+            self._script = ScriptDirectory.from_config(self.config)
+        return self._script
 
     def line(self) -> list[Revision]:
         """All revisions, oldest first. UsageError when a file does not load or when they fork."""
