@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         Uuid,
     )
     from tenfold.core.errors import Conflict, InvalidRequest, NotFound, TenfoldError, Unavailable
-    from tenfold.prove.probe import Probe
+    from tenfold.prove.probe.app import Probe
     from tenfold.serve import Request, Response, replayable
     from tenfold.service import Tenfold
 
@@ -51,7 +51,7 @@ _HOMES = {
     "replicated": "tenfold.blocks.database",
     "sharded_by": "tenfold.blocks.database",
     "MISSING": "tenfold.blocks.cache",
-    "Probe": "tenfold.prove.probe",
+    "Probe": "tenfold.prove.probe.app",
     "Request": "tenfold.serve",
     "Response": "tenfold.serve",
     "replayable": "tenfold.serve",

@@ -5,7 +5,3 @@
 It uses nothing but public blocks on tables of its own (`probe_*`), so what holds for it holds for the service. Every
 request needs the secret of the deployment (`secret`) in the header `TF-Probe`; without it the probe is not there.
 """
-
-from tenfold.prove.probe.app import Probe
-
-__all__ = ["Probe"]

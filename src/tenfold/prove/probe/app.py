@@ -27,16 +27,12 @@ from urllib.parse import unquote
 import msgspec
 
 from tenfold import MISSING, InvalidRequest, NotFound, Response, Tenfold, TenfoldError
-from tenfold.prove.probe.data import ACCOUNTS, BALANCE, NAME, Data
+from tenfold.prove.probe.data import Data
+from tenfold.prove.probe.limits import ACCOUNTS, BALANCE, BODY_LIMIT, DRAWS, NAME, OFFSET_S
 from tenfold.prove.probe.secret import probe_secret
 
 PREFIX = "/tf-probe/"
 HEADER = b"tf-probe"
-BODY_LIMIT = 4096
-DRAWS = 1000
-"""Ids of one request."""
-OFFSET_S = 86_400.0
-"""How far the clock of a process may be put forward or back."""
 
 _KEY = re.compile(rf"[A-Za-z0-9._:-]{{1,{NAME}}}")
 

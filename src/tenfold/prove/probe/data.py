@@ -12,14 +12,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, insert, select, update
 
 from tenfold import Column, Conflict, Int64, InvalidRequest, Tenfold, Text, Transaction, sharded_by
-
-NAME = 64
-"""Characters of a key and of a value."""
-ELEMENTS = 5000
-"""Elements of one set; the prover begins a new one long before."""
-ACCOUNTS = 8
-BALANCE = 100
-"""What is in each account of a bank in the beginning."""
+from tenfold.prove.probe.limits import ACCOUNTS, BALANCE, ELEMENTS, NAME
 
 
 @dataclass(frozen=True, slots=True)

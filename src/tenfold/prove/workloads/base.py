@@ -96,6 +96,25 @@ class Values:
         return f"{process}-{self._count}"
 
 
+class Rotation:
+    """Keys of a run, each used for `uses` requests: checkers cost more the more happens to one key."""
+
+    def __init__(self, run: str, name: str, uses: int) -> None:
+        self._prefix = f"{run}-{name}"
+        self._uses = uses
+        self._used = 0
+
+    def next(self) -> str:
+        """The key for the next request."""
+        key = f"{self._prefix}-{self._used // self._uses}"
+        self._used += 1
+        return key
+
+    def used(self) -> list[str]:
+        """All keys that were given out."""
+        return [f"{self._prefix}-{number}" for number in range(-(-self._used // self._uses))]
+
+
 def chance(randomness: Randomness, share: float) -> bool:
     """True in that share of the calls."""
     return randomness.uniform() < share
