@@ -95,6 +95,7 @@ class Plan(msgspec.Struct, frozen=True):
     stamp: tuple[Revision, ...] = ()
     apply: tuple[Revision, ...] = ()
     create: tuple[Difference, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def target(self) -> str:
@@ -126,25 +127,24 @@ def migrate(
     """
     revisions = Revisions(root, service.name)
     code = facts_of_code(service.metadata, clock.wall_us())
-    if revisions:
-        check_agrees(revisions, code, clock.wall_us)
+    notes = check_agrees(revisions, code, clock.wall_us) if revisions else []
     if dry_run:
-        return _dry(service, revisions, code, path, clock)
+        return _dry(revisions, code, path, clock, notes)
     private_dir(path.parent)
     with _turn(path, clock), open_store(path) as store:
         plan = _plan(revisions, code, store, clock.wall_us)
-        kept, note = None, ""
+        kept, untold = None, ""
         if backup and plan.target and store.facts():
-            kept, note = back_up(store.raw, path, plan.target)
+            kept, untold = back_up(store.raw, path, plan.target)
         _perform(plan, service, revisions, store, clock.wall_us)
-        return _report(plan, path, backup=str(kept or ""), notes=(note,) if note else ())
+        return _report(plan, path, backup=str(kept or ""), notes=[*notes, *([untold] if untold else [])])
 
 
-def _dry(service: HasTables, revisions: Revisions, code: Facts, path: Path, clock: Clock) -> Report:
+def _dry(revisions: Revisions, code: Facts, path: Path, clock: Clock, notes: list[str]) -> Report:
     opened = open_store(path) if path.exists() else empty_store()
     with opened as store:
         plan = _plan(revisions, code, store, clock.wall_us)
-    return _report(plan, path, dry_run=True)
+    return _report(plan, path, dry_run=True, notes=notes)
 
 
 @contextmanager
@@ -169,7 +169,9 @@ def _plan(revisions: Revisions, code: Facts, store: Store, now_us: Callable[[], 
     own = tuple(step.version for step in OWN_MIGRATIONS if step.version > own_version(store.raw))
     have = store.facts()
     if not revisions:
-        return Plan(own, create=_creations(revisions, store, differences(have, code)))
+        found = _creatable(revisions, store, differences(have, code))
+        left = tuple(f"{difference.sentence}; it stays." for difference in found if difference.harmless)
+        return Plan(own, create=tuple(difference for difference in found if difference.creatable), notes=left)
     if revisions.current(store) is not None or not have:
         return Plan(own, apply=tuple(revisions.pending(store)))
     there = place(revisions, have, now_us)
@@ -184,15 +186,17 @@ def _plan(revisions: Revisions, code: Facts, store: Store, now_us: Callable[[], 
     return Plan(own, stamp=tuple(line[:reached]), apply=tuple(line[reached:]))
 
 
-def _creations(revisions: Revisions, store: Store, found: list[Difference]) -> tuple[Difference, ...]:
+def _creatable(revisions: Revisions, store: Store, found: list[Difference]) -> list[Difference]:
+    """`found`, if it needs nothing but new tables and indexes."""
     if revisions.current(store) is not None:
         revisions.pending(store)  # says which file is missing
-    if not all(difference.creatable for difference in found):
+    needed = [difference for difference in found if not difference.creatable and not difference.harmless]
+    if needed:
         raise MigrationNeeded(
-            f"The database differs from the code: {told(found)}.",
+            f"The database differs from the code: {told(needed)}.",
             hint='Run `tenfold migrate --new "message"` to write the revision that changes it.',
         )
-    return tuple(found)
+    return found
 
 
 def _perform(plan: Plan, service: HasTables, revisions: Revisions, store: Store, now_us: Callable[[], int]) -> None:
@@ -215,7 +219,7 @@ def _create(missing: Sequence[Difference], service: HasTables, store: Store, now
         record_revision(store.raw, service.name, f"tables-{digest[:12]}", "expand", now_us)
 
 
-def _report(plan: Plan, path: Path, *, dry_run: bool = False, backup: str = "", notes: tuple[str, ...] = ()) -> Report:
+def _report(plan: Plan, path: Path, *, dry_run: bool = False, backup: str = "", notes: Sequence[str] = ()) -> Report:
     return Report(
         database=str(path),
         dry_run=dry_run,
@@ -224,7 +228,7 @@ def _report(plan: Plan, path: Path, *, dry_run: bool = False, backup: str = "", 
         applied=tuple(map(str, plan.apply)),
         created=tuple(difference.sentence.removesuffix(" is missing") for difference in plan.create),
         backup=backup,
-        notes=notes,
+        notes=(*plan.notes, *notes),
     )
 
 
@@ -235,10 +239,9 @@ def describe(report: Report) -> list[str]:
     lines += [f"revision {name}: was there already, {would}recorded" for name in report.recorded]
     lines += [f"revision {name}: {would}applied" for name in report.applied]
     lines += [f"{name}: {would}created" for name in report.created]
-    lines += list(report.notes)
     if report.backup:
         lines.append(f"The database before this: {report.backup}")
-    return lines or ["The database is up to date."]
+    return [*(lines or ["The database is up to date."]), *report.notes]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -66,9 +66,16 @@ def test_a_new_column_is_told_with_what_to_do_and_nothing_changes(place: Place) 
     ("change", "sentence"),
     [
         ("DROP TABLE users; CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT NOT NULL)", "not STRICT"),
-        ("CREATE TABLE stray (id INTEGER PRIMARY KEY)", "table stray is not in the code"),
-        ("ALTER TABLE users ADD COLUMN age INTEGER", r"column users\.age is not in the code"),
-        ("CREATE INDEX stray ON users (id)", "index stray on users is not in the code"),
+        (
+            "DROP TABLE users; CREATE TABLE users (id INTEGER, email TEXT NOT NULL, age INTEGER NOT NULL) STRICT",
+            r"column users\.age is not in the code",
+        ),
+        (
+            "DROP TABLE users; CREATE TABLE users (id INTEGER, email TEXT) STRICT",
+            r"users\.email is TEXT, not TEXT NOT NULL",
+        ),
+        ("DROP TABLE users; CREATE TABLE users (id INTEGER, email TEXT NOT NULL) STRICT", "has the primary key"),
+        ("CREATE UNIQUE INDEX stray ON users (email)", "index stray on users is not in the code"),
         ("DROP INDEX ix_users_email; CREATE UNIQUE INDEX ix_users_email ON users (email)", "is UNIQUE"),
     ],
 )
@@ -78,6 +85,31 @@ def test_every_other_difference_is_told(place: Place, change: str, sentence: str
         place.sql(statement)
     with pytest.raises(MigrationNeeded, match=sentence):
         place.migrate(2)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("CREATE TABLE stray (id INTEGER PRIMARY KEY)", "table stray is not in the code; it stays."),
+        ("ALTER TABLE users ADD COLUMN age INTEGER", "column users.age is not in the code; it stays."),
+        (
+            "ALTER TABLE users ADD COLUMN age INTEGER NOT NULL DEFAULT 1",
+            "column users.age is not in the code; it stays.",
+        ),
+        ("CREATE INDEX stray ON users (id)", "index stray on users is not in the code; it stays."),
+    ],
+)
+def test_what_the_code_can_live_with_stays_and_is_told(place: Place, change: str, sentence: str) -> None:
+    place.migrate(2)
+    place.sql(change)
+    report = place.migrate(2)
+    assert not report.changes
+    assert describe(report) == ["The database is up to date.", sentence]
+
+
+def test_code_from_before_a_table_was_added_starts_after_it(place: Place) -> None:
+    place.migrate(2)
+    assert place.migrate(1).notes == ("table users is not in the code; it stays.",)
 
 
 def test_a_dry_run_says_it_and_does_nothing(place: Place) -> None:

@@ -71,6 +71,18 @@ def test_code_that_the_revisions_do_not_build_is_refused_before_the_database_is_
     assert not place.path.exists()
 
 
+def test_a_column_goes_out_of_use_in_one_deploy_and_is_dropped_in_the_next(place: Place) -> None:
+    place.write(3, "first")
+    place.migrate(3)
+    report = place.migrate(2)
+    assert not report.changes
+    assert report.notes[0] == "column links.title is not in the code; it stays."
+    place.write(2, "no titles")
+    assert place.migrate(2).applied == ("0002 (no titles)",)
+    assert place.applied()[-1] == ("0002", "contract")
+    assert place.migrate(2).notes == ()
+
+
 def test_a_failing_revision_is_named_with_its_reason_and_leaves_what_was_there(place: Place) -> None:
     place.write(2, "first")
     place.migrate(2)

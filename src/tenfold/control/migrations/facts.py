@@ -37,12 +37,15 @@ class Difference:
     """One way in which a database differs from what is wanted.
 
     `creatable`: a whole table or an ordinary index is missing, so that making it cannot fail on rows that exist.
+    `harmless`: more is there than is wanted, and whoever does not know of it can read and write all the same. So code
+    of before a change still starts after it, and a column can go out of use in one deploy and be dropped in the next.
     """
 
     kind: Literal["table", "column", "index", "constraint", "key", "strict"]
     table: str
     sentence: str
     creatable: bool = False
+    harmless: bool = False
 
 
 def is_own(name: str) -> bool:
@@ -115,7 +118,7 @@ def differences(have: Facts, want: Facts) -> list[Difference]:
         if name not in have:
             found.append(Difference("table", name, f"table {name} is missing", creatable=True))
         elif name not in want:
-            found.append(Difference("table", name, f"table {name} is not in the code"))
+            found.append(Difference("table", name, f"table {name} is not in the code", harmless=True))
         else:
             found.extend(_table_differences(name, have[name], want[name]))
     return found
@@ -130,8 +133,10 @@ def _table_differences(name: str, have: TableFacts, want: TableFacts) -> Iterato
     yield from _indexes(name, have.indexes, want.indexes)
     for constraint in sorted(want.constraints - have.constraints):
         yield Difference("constraint", name, f"{name} lacks {constraint}")
+    idle = {f"CHECK ck_{name}_{column} " for column in have.columns.keys() - want.columns.keys()}
     for constraint in sorted(have.constraints - want.constraints):
-        yield Difference("constraint", name, f"{name} has {constraint}, which is not in the code")
+        said = f"{name} has {constraint}, which is not in the code"
+        yield Difference("constraint", name, said, harmless=constraint.startswith(tuple(idle)))
 
 
 def _columns(table: str, have: Mapping[str, str], want: Mapping[str, str]) -> Iterator[Difference]:
@@ -139,7 +144,8 @@ def _columns(table: str, have: Mapping[str, str], want: Mapping[str, str]) -> It
         if column not in have:
             yield Difference("column", table, f"column {table}.{column} is missing")
         elif column not in want:
-            yield Difference("column", table, f"column {table}.{column} is not in the code")
+            left_out = "NOT NULL" not in have[column] or " DEFAULT " in have[column]
+            yield Difference("column", table, f"column {table}.{column} is not in the code", harmless=left_out)
         elif have[column] != want[column]:
             yield Difference("column", table, f"column {table}.{column} is {have[column]}, not {want[column]}")
 
@@ -150,7 +156,8 @@ def _indexes(table: str, have: Mapping[str, str], want: Mapping[str, str]) -> It
             unique = want[index].startswith("UNIQUE")
             yield Difference("index", table, f"index {index} on {table}{want[index]} is missing", creatable=not unique)
         elif index not in want:
-            yield Difference("index", table, f"index {index} on {table} is not in the code")
+            said = f"index {index} on {table} is not in the code"
+            yield Difference("index", table, said, harmless=not have[index].startswith("UNIQUE"))
         elif have[index] != want[index]:
             yield Difference("index", table, f"index {index} on {table} is {have[index]}, not {want[index]}")
 

@@ -242,11 +242,13 @@ def facts_of_revisions(revisions: Revisions, now_us: Callable[[], int]) -> Facts
         return store.facts()
 
 
-def check_agrees(revisions: Revisions, code: Facts, now_us: Callable[[], int]) -> None:
-    """MigrationNeeded when the revisions do not build the tables that the code declares."""
+def check_agrees(revisions: Revisions, code: Facts, now_us: Callable[[], int]) -> list[str]:
+    """MigrationNeeded when the revisions do not build what the code needs; sentences on what they build beyond that."""
     found = differences(facts_of_revisions(revisions, now_us), code)
-    if found:
+    needed = [difference for difference in found if not difference.harmless]
+    if needed:
         raise MigrationNeeded(
-            f"The revisions do not build the tables of the code: {told(found)}.",
+            f"The revisions do not build the tables of the code: {told(needed)}.",
             hint='Run `tenfold migrate --new "message"` to write the next one.',
         )
+    return [f"{difference.sentence}; it stays." for difference in found]
