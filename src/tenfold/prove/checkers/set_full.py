@@ -2,8 +2,8 @@
 
 Source: the `set-full` checker of Jepsen (Kingsbury). An element is *known* once its add was acknowledged or a read
 showed it. A read that was sent after that and lacks it makes it *lost* when no later read shows it again, *stale* when
-one does (later = sent later). Elements of unknown adds may stay away; one that is seen is *recovered*, and known from
-then on.
+one does (later = not sent earlier). Elements of unknown adds may stay away; one that is seen is *recovered*, and known
+from then on.
 
 Cost: linear in the adds plus the sizes of all reads, n log n for their order.
 """
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from tenfold.prove.checkers.common import grouped, identity
@@ -46,6 +48,9 @@ def check(
         figures.update(one.figures)
         figures["stalest_us"] = stalest
     return finder.findings(CHECKER, judged, "elements", dict(figures))
+
+
+_sent = attrgetter("sent_us")
 
 
 def _elements(read: Operation) -> set[Hashable]:
@@ -130,16 +135,17 @@ class _Set:
         away: dict[Hashable, Operation] = {}
         came_back: dict[Hashable, tuple[Operation, Operation]] = {}
         position = 0
-        for read in sorted(reads, key=lambda each: each.sent_us):
+        for sent_us, together in groupby(sorted(reads, key=_sent), key=_sent):
             start = position
-            while position < len(order) and self.known[order[position]] < read.sent_us:
+            while position < len(order) and self.known[order[position]] < sent_us:
                 position += 1
             due.update(order[start:position])
-            present = _elements(read)
-            for value in away.keys() & present:
-                came_back[value] = (away.pop(value), read)
-            for value in due - present:
-                away[value] = read
+            shown = [(read, _elements(read)) for read in together]
+            for read, present in shown:
+                away.update(dict.fromkeys(due - present, read))
+            # Of reads that were sent at the same time, those that show it come last.
+            for read, present in shown:
+                came_back.update({value: (away.pop(value), read) for value in away.keys() & present})
         self.judged = len(due)
         self.figures["never_read"] = sum(1 for value in order[position:] if self.added[value].status is Status.OK)
         self._lost(away)

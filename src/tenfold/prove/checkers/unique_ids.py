@@ -60,8 +60,10 @@ def _own(operation: Operation, drawn_id: Any, owners: dict[tuple[str, Hashable],
     if not (is_number(drawn_id) or isinstance(drawn_id, str)):
         finder.add("not-an-id", operation.key, f"a draw returned {drawn_id!r}", operation)
         return
-    first = owners.setdefault((operation.key, drawn_id), operation)
-    if first is not operation:
+    first = owners.get((operation.key, drawn_id))
+    if first is None:
+        owners[operation.key, drawn_id] = operation
+    else:
         finder.add("id-twice", operation.key, f"{drawn_id!r} was drawn twice", first, operation)
 
 
