@@ -34,26 +34,11 @@ SHOWS = {
 SPEC = '[service]\nname = "probed"\napp = "mutant_app:app"\n[public]\nport = 0\n'
 
 
-@pytest.fixture(scope="module")
-def migrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The revision of the probe's tables, as a service's author gets it."""
-    with deployed(tmp_path_factory.mktemp("author") / "svc") as made:
-        _prepare(made)
-        said = made.tenfold("migrate", "--new", "probe")
-        assert said.code == 0, said
-        return made.root / "migrations"
-
-
-def _prepare(made: Deployed) -> None:
-    shutil.copy(APP, made.root)
-    (made.root / "tenfold.toml").write_text(SPEC)
-
-
 @pytest.fixture
-def service(tmp_path: Path, migrations: Path) -> Iterator[Deployed]:
+def service(tmp_path: Path) -> Iterator[Deployed]:
     with deployed(tmp_path / "svc") as made:
-        _prepare(made)
-        shutil.copytree(migrations, made.root / "migrations")
+        shutil.copy(APP, made.root)
+        (made.root / "tenfold.toml").write_text(SPEC)
         yield made
 
 
