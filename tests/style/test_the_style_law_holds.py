@@ -19,6 +19,7 @@ ENTRY_POINTS = {
     "tenfold.serve.web",
     "tenfold.control.controller",
     "tenfold.control.migrate",
+    "tenfold.prove.mutants",  # for tests; the package must not use it
 }
 
 
