@@ -10,13 +10,14 @@ Cost: linear in the adds plus the sizes of all reads, n log n for their order.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from tenfold.prove.checkers.common import grouped, identity
+from tenfold.prove.checkers.common import NEVER, grouped, identity
 from tenfold.prove.history import Operation, Status
 from tenfold.prove.verdict import Finder, Findings
 
@@ -41,8 +42,7 @@ def check(
         one = _Set(key, finder)
         one.take([each for each in group if each.function == add])
         reads = [each for each in group if each.function == read and each.status is Status.OK]
-        one.learn(reads)
-        one.judge(reads, linearizable)
+        one.go(reads, linearizable)
         judged += one.judged
         stalest = max(figures["stalest_us"], one.figures.pop("stalest_us", 0))
         figures.update(one.figures)
@@ -51,6 +51,10 @@ def check(
 
 
 _sent = attrgetter("sent_us")
+
+
+def _ended(shown: tuple[Operation, set[Hashable]]) -> int:
+    return shown[0].end_us
 
 
 def _elements(read: Operation) -> set[Hashable]:
@@ -71,36 +75,77 @@ class _Set:
         self.added: dict[Hashable, Operation] = {}
         self.refused: dict[Hashable, Operation] = {}
         self.known: dict[Hashable, int] = {}
+        self.due: set[Hashable] = set()
+        self.seen: set[Hashable] = set()
+        self.open: list[tuple[Operation, set[Hashable]]] = []
+        self.away: dict[Hashable, Operation] = {}
+        self.came_back: dict[Hashable, tuple[Operation, Operation]] = {}
         self.judged = 0
         self.figures: Counter[str] = Counter()
 
     def take(self, adds: list[Operation]) -> None:
         """Who added what, and what is known because it was acknowledged."""
+        added, refused, known = self.added, self.refused, self.known
         for operation in adds:
             value = operation.value
             if value.__class__ is not int and value.__class__ is not str:
                 value = identity(value)
-            if value in self.added or value in self.refused:
-                first = self.added.get(value) or self.refused[value]
+            status = operation.status
+            if value in added or value in refused:
+                first = added.get(value) or refused[value]
                 self.finder.add("added-twice", self.key, f"{value!r} was added by two operations", first, operation)
-            if operation.status is Status.FAIL:
-                self.refused[value] = operation
+            if status is Status.FAIL:
+                refused[value] = operation
                 continue
-            self.added[value] = operation
-            if operation.status is Status.OK:
-                self.known[value] = operation.end_us
+            added[value] = operation
+            if status is Status.OK:
+                known[value] = operation.end_us
         self.figures["acknowledged"] = len(self.known)
 
-    def learn(self, reads: list[Operation]) -> None:
-        """What became known because a read showed it; what no read may show."""
-        seen: set[Hashable] = set()
-        for read in sorted(reads, key=lambda each: each.end_us):
-            present = _elements(read)
+    def go(self, reads: list[Operation], linearizable: bool) -> None:
+        """Goes through the reads once, in the order of time: what each lacks when sent, what it shows by its end."""
+        acknowledged = sorted(self.known, key=self.known.__getitem__)
+        passed = 0
+        for sent_us, together in groupby(sorted(reads, key=_sent), key=_sent):
+            self._learn_before(sent_us)
+            start = passed
+            while passed < len(acknowledged) and self._acknowledged_us(acknowledged[passed]) < sent_us:
+                passed += 1
+            self.due.update(acknowledged[start:passed])
+            self._compare(list(together))
+        self.judged = len(self.due)
+        self.figures["never_read"] = sum(1 for value in acknowledged[passed:] if value not in self.due)
+        self._learn_before(NEVER)
+        self._lost()
+        self._stale(linearizable)
+
+    def _acknowledged_us(self, value: Hashable) -> int:
+        """When the add was acknowledged, whatever reads showed before."""
+        return self.added[value].end_us
+
+    def _compare(self, together: list[Operation]) -> None:
+        """Reads that were sent at the same time: those that show an element count as the later ones."""
+        shown = [(read, _elements(read)) for read in together]
+        for read, present in shown:
+            self.away.update(dict.fromkeys(self.due - present, read))
+        for read, present in shown:
+            for value in self.away.keys() & present:
+                self.came_back[value] = (self.away.pop(value), read)
+            insort(self.open, (read, present), key=_ended)
+
+    def _learn_before(self, time: int) -> None:
+        """What became known because a read that ended before `time` showed it; what no read may show."""
+        count = bisect_left(self.open, time, key=_ended)
+        ended, self.open = self.open[:count], self.open[count:]
+        for read, present in ended:
             if len(present) != len(_listed(read)):
                 self._duplicated(read)
-            for value in present - seen:
-                self._first_seen(value, read)
-            seen |= present
+            fresh = present - self.seen
+            self.seen |= fresh
+            # What was acknowledged before the read ended and is seen now is as it should be: the common case.
+            for value in fresh:
+                if self.known.get(value, NEVER) >= read.end_us or read.end_us < self.added[value].sent_us:
+                    self._first_seen(value, read)
 
     def _first_seen(self, value: Hashable, read: Operation) -> None:
         add = self.added.get(value)
@@ -114,6 +159,7 @@ class _Set:
         known = self.known.get(value)
         if known is None or read.end_us < known:
             self.known[value] = read.end_us
+            self.due.add(value)
 
     def _unexpected(self, value: Hashable, read: Operation) -> None:
         refused = self.refused.get(value)
@@ -128,36 +174,14 @@ class _Set:
             if count > 1:
                 self.finder.add("duplicated", self.key, f"{value!r} is {count} times in one read", read)
 
-    def judge(self, reads: list[Operation], linearizable: bool) -> None:
-        """Goes through the reads as they were sent, with the set of what is known before each."""
-        order = sorted(self.known, key=self.known.__getitem__)
-        due: set[Hashable] = set()
-        away: dict[Hashable, Operation] = {}
-        came_back: dict[Hashable, tuple[Operation, Operation]] = {}
-        position = 0
-        for sent_us, together in groupby(sorted(reads, key=_sent), key=_sent):
-            start = position
-            while position < len(order) and self.known[order[position]] < sent_us:
-                position += 1
-            due.update(order[start:position])
-            shown = [(read, _elements(read)) for read in together]
-            for read, present in shown:
-                away.update(dict.fromkeys(due - present, read))
-            # Of reads that were sent at the same time, those that show it come last.
-            for read, present in shown:
-                came_back.update({value: (away.pop(value), read) for value in away.keys() & present})
-        self.judged = len(due)
-        self.figures["never_read"] = sum(1 for value in order[position:] if self.added[value].status is Status.OK)
-        self._lost(away)
-        self._stale({value: pair for value, pair in came_back.items() if value not in away}, linearizable)
-
-    def _lost(self, away: dict[Hashable, Operation]) -> None:
-        for value, read in away.items():
+    def _lost(self) -> None:
+        for value, read in self.away.items():
             add = self.added[value]
             known = "acknowledged" if add.status is Status.OK else "seen by a read"
             self.finder.add("lost", self.key, f"{value!r} was {known}, and is gone from the last read", add, read)
 
-    def _stale(self, pairs: dict[Hashable, tuple[Operation, Operation]], linearizable: bool) -> None:
+    def _stale(self, linearizable: bool) -> None:
+        pairs = {value: pair for value, pair in self.came_back.items() if value not in self.away}
         self.figures["stale"] = len(pairs)
         for value, (without, again) in pairs.items():
             age = without.sent_us - self.known[value]
