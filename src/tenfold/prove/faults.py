@@ -1,0 +1,231 @@
+"""Faults, and undoing them: kill, pause, restart of a node or of the keeper.
+
+What has to be undone is written to disk before the fault is made, so that `tenfold heal` repairs what a killed prover
+left behind. A fault says whether it had an effect; one that had none makes the run vacuous. The seam for hosts,
+networks and disks: a function in `KINDS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tenfold.core.clock import Clock
+from tenfold.core.errors import Unavailable, UsageError
+from tenfold.core.files import atomic_write
+from tenfold.hosts.identity import Identity, identity_of, is_alive, open_pidfd, send_signal
+
+BACK_WITHIN_S = 30.0
+LOOK_S = 0.02
+KEEPER = "keeper"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """A running node: its name, its role, its process."""
+
+    name: str
+    role: str
+    pid: int
+    ready: bool
+
+
+class Deployment(Protocol):
+    """What faults need of the deployment. The methods block; they are called beside the loop."""
+
+    @property
+    def state(self) -> Path:
+        """The state directory."""
+        ...
+
+    def nodes(self) -> list[NodeFacts]:
+        """The nodes that run, the keeper among them by the name `keeper`."""
+        ...
+
+    def bring_up(self) -> None:
+        """Starts what is missing, as `tenfold up` does; returns when the service answers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """One line of the undo list: continue a paused process, or bring up what was killed."""
+
+    kind: str
+    target: str
+    pid: int = 0
+    start_ticks: int = 0
+    boot: str = ""
+
+
+class UndoList:
+    """What has to be undone, on disk before it is done. One prover at a time."""
+
+    def __init__(self, state: Path) -> None:
+        self.path = state / "run" / "undo.json"
+
+    def read(self) -> list[Undo]:
+        """What stands in it; empty without a file."""
+        try:
+            return [Undo(**entry) for entry in json.loads(self.path.read_text("utf-8"))]
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError) as error:
+            raise UsageError(
+                f"The undo list {self.path} is damaged: {error}.",
+                hint="Continue stopped processes by hand (kill -CONT), run `tenfold up`, then remove the file.",
+            ) from None
+
+    def add(self, undo: Undo) -> None:
+        """Adds a line; it is on the disk when this returns."""
+        self._write([*self.read(), undo])
+
+    def remove(self, undo: Undo) -> None:
+        """Takes a line away once it is undone."""
+        self._write([entry for entry in self.read() if entry != undo])
+
+    def _write(self, entries: Sequence[Undo]) -> None:
+        atomic_write(self.path, json.dumps([asdict(entry) for entry in entries]).encode())
+
+
+def select(nodes: Sequence[NodeFacts], target: str) -> list[NodeFacts]:
+    """The nodes that a target means: a node's name, or a role. `UsageError` names what there is."""
+    found = [node for node in nodes if target in (node.name, node.role)]
+    if not found:
+        known = ", ".join(sorted({name for node in nodes for name in (node.name, node.role)})) or "none"
+        raise UsageError(f"There is no node or role {target!r}.", hint=f"Running here: {known}.")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What became of a fault."""
+
+    effect: bool
+    detail: str
+
+
+class Faults:
+    """Makes faults in one deployment and undoes them."""
+
+    def __init__(self, deployment: Deployment, clock: Clock) -> None:
+        self._deployment = deployment
+        self._clock = clock
+        self.undo_list = UndoList(deployment.state)
+
+    async def make(self, kind: str, target: str, for_s: float = 0.0) -> Made:
+        """Makes one fault, undoes it after `for_s` where it lasts, and waits until the deployment is whole again."""
+        if kind not in KINDS:
+            raise UsageError(f"There is no fault {kind!r}.", hint=f"There are: {', '.join(KINDS)}.")
+        nodes = await asyncio.to_thread(self._deployment.nodes)
+        victim = select(nodes, target)[0]
+        identity = identity_of(victim.pid)
+        if identity is None:
+            return Made(False, f"{victim.name} was gone already")
+        return await KINDS[kind](self, victim, identity, for_s)
+
+    async def kill(self, victim: NodeFacts, identity: Identity, for_s: float) -> Made:
+        """SIGKILL; the keeper brings the node back, and a killed keeper is brought back by `up`."""
+        undo = Undo("up", victim.name)
+        self.undo_list.add(undo)
+        _signal(identity, signal.SIGKILL)
+        await self._until(lambda: not is_alive(identity))
+        began = self._clock.monotonic()
+        if victim.name == KEEPER:
+            await asyncio.to_thread(self._deployment.bring_up)
+        await self._replaced(victim)
+        self.undo_list.remove(undo)
+        return Made(True, f"pid {identity.pid} killed, whole again after {self._clock.monotonic() - began:.2f} s")
+
+    async def pause(self, victim: NodeFacts, identity: Identity, for_s: float) -> Made:
+        """SIGSTOP for `for_s`, then SIGCONT."""
+        undo = Undo("continue", victim.name, identity.pid, identity.start_ticks, identity.boot)
+        self.undo_list.add(undo)
+        try:
+            _signal(identity, signal.SIGSTOP)
+            await self._until(lambda: _state(identity.pid) in "Tt")
+            await asyncio.sleep(for_s)
+            stopped = _state(identity.pid) in "Tt"
+        finally:
+            _signal(identity, signal.SIGCONT)
+        self.undo_list.remove(undo)
+        return Made(stopped, f"pid {identity.pid} stood still for {for_s:g} s")
+
+    async def restart(self, victim: NodeFacts, identity: Identity, for_s: float) -> Made:
+        """SIGTERM: the node drains and ends, the keeper starts it again."""
+        undo = Undo("up", victim.name)
+        self.undo_list.add(undo)
+        _signal(identity, signal.SIGTERM)
+        await self._until(lambda: not is_alive(identity))
+        await asyncio.to_thread(self._deployment.bring_up)
+        await self._replaced(victim)
+        self.undo_list.remove(undo)
+        return Made(True, f"pid {identity.pid} ended and was replaced")
+
+    async def heal(self) -> list[str]:
+        """Undoes everything on the list, also what another prover left; says what was done."""
+        done = []
+        for undo in self.undo_list.read():
+            done.append(await self._undo(undo))
+            self.undo_list.remove(undo)
+        return done
+
+    async def _undo(self, undo: Undo) -> str:
+        if undo.kind == "continue":
+            identity = Identity(undo.pid, undo.start_ticks, undo.boot)
+            if not is_alive(identity):
+                return f"{undo.target}: pid {undo.pid} is gone, nothing to continue"
+            _signal(identity, signal.SIGCONT)
+            return f"{undo.target}: pid {undo.pid} continued"
+        await asyncio.to_thread(self._deployment.bring_up)
+        return f"{undo.target}: brought up"
+
+    async def _replaced(self, victim: NodeFacts) -> None:
+        """Waits until a node of that name or role is there again, with another process, and ready."""
+
+        def back() -> bool:
+            return any(
+                node.role == victim.role and node.pid != victim.pid and node.ready for node in self._deployment.nodes()
+            )
+
+        await self._until(back)
+
+    async def _until(self, happened: Callable[[], bool]) -> None:
+        until = self._clock.monotonic() + BACK_WITHIN_S
+        while not await asyncio.to_thread(happened):
+            if self._clock.monotonic() > until:
+                raise Unavailable(
+                    f"The deployment did not become whole again within {BACK_WITHIN_S:g} s.",
+                    hint="Look with `tenfold status` and `tenfold logs`, then run `tenfold heal`.",
+                )
+            await asyncio.sleep(LOOK_S)
+
+
+Make = Callable[[Faults, NodeFacts, Identity, float], Awaitable[Made]]
+
+KINDS: dict[str, Make] = {"kill": Faults.kill, "pause": Faults.pause, "restart": Faults.restart}
+
+
+def _signal(identity: Identity, number: int) -> None:
+    """Sends a signal to exactly this process, never to another that got its number."""
+    pidfd = open_pidfd(identity)
+    if pidfd is None:
+        return
+    try:
+        send_signal(pidfd, number)
+    finally:
+        os.close(pidfd)
+
+
+def _state(pid: int) -> str:
+    """The state letter of a process; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return ""

@@ -1,0 +1,197 @@
+"""One proof: load while faults are made, healing, final reads, checkers, verdicts.
+
+The run itself decides nothing about promises: workloads bring their checkers, and this module adds what concerns the
+deployment as a whole, availability (requests that nobody may lose) and healing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tenfold.core.clock import Clock
+from tenfold.core.errors import TenfoldError, UsageError
+from tenfold.core.randomness import Randomness
+from tenfold.drivers.sqlite import open_reader
+from tenfold.prove.checkers import availability
+from tenfold.prove.faults import Deployment, Faults
+from tenfold.prove.history import History, Window, read_history
+from tenfold.prove.load import Load, Reached, Target
+from tenfold.prove.schedule import Planned
+from tenfold.prove.verdict import Finder, Sometimes, Verdict, combine, faults_took_effect, judge
+from tenfold.prove.workloads import KNOWN, Workload
+
+HEALED_WITHIN_S = 60.0
+IN_FLIGHT = ("kill",)
+"""Faults that may cost a client the request that was open at that moment, and no other."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be run: rate in requests a second, faults by the schedule, workloads by name."""
+
+    seed: int
+    rate: float
+    seconds: float
+    faults: tuple[Planned, ...]
+    workloads: tuple[str, ...]
+    database: Path | None = None
+    """The SQLite file whose integrity is checked at the end."""
+
+
+@dataclass
+class Outcome:
+    """What a run came to. `partial`: it was interrupted, and judged as far as it went."""
+
+    verdicts: list[Verdict]
+    reached: Reached | None = None
+    partial: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Healing:
+    """What is known about the end of the run."""
+
+    healed: list[str] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+    faults: int = 0
+
+
+Say = Callable[[str], None]
+
+
+class Proof:
+    """One run against one deployment; its history goes to `history_path`."""
+
+    def __init__(
+        self,
+        order: Order,
+        target: Target,
+        deployment: Deployment,
+        history_path: Path,
+        *,
+        clock: Clock,
+        randomness: Randomness,
+        say: Say = lambda text: None,
+    ) -> None:
+        self._order = order
+        self._clock = clock
+        self._say = say
+        self._history_path = history_path
+        self._history = History(history_path, order.seed, {"rate": order.rate, "seconds": order.seconds})
+        run = f"r{order.seed:x}-{randomness.bits(32):x}"
+        self._workloads = [make_workload(name, run) for name in order.workloads]
+        self._load = Load(target, self._workloads, self._history.add, clock=clock, randomness=randomness)
+        self._faults = Faults(deployment, clock)
+        self._deployment = deployment
+        self._healing = _Healing()
+
+    async def run(self) -> Outcome:
+        """Runs to the end, or until cancelled: then what was made is undone and what was seen is judged."""
+        reached, partial = None, False
+        injecting = asyncio.create_task(self._inject())
+        try:
+            reached = await self._load.run(self._order.rate, self._order.seconds)
+            await injecting
+        except asyncio.CancelledError:
+            partial = True
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+            injecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await injecting
+        await self._heal()
+        if not partial:
+            self._healing.trouble += [f"never answered: {each}" for each in await self._load.final_reads()]
+        await self._load.close()
+        self._check_database()
+        self._history.close()
+        return self._judged(reached, partial)
+
+    async def _inject(self) -> None:
+        began = self._clock.monotonic()
+        for planned in self._order.faults:
+            await asyncio.sleep(max(0.0, began + planned.at_s - self._clock.monotonic()))
+            await self._make(planned)
+
+    async def _make(self, planned: Planned) -> None:
+        start = self._load.now_us()
+        try:
+            made = await self._faults.make(planned.kind, planned.target, planned.for_s)
+            effect, detail = made.effect, made.detail
+        except TenfoldError as error:
+            effect, detail = False, str(error)
+            self._healing.trouble.append(f"{planned.kind} {planned.target}: {error}")
+        self._healing.faults += 1
+        self._history.add_window(Window(planned.kind, planned.target, start, self._load.now_us(), effect, detail))
+        self._say(f"{planned.kind} {planned.target}: {detail}")
+
+    async def _heal(self) -> None:
+        """Undoes what is left, and waits until everything runs and is ready."""
+        began = self._clock.monotonic()
+        try:
+            self._healing.healed = await self._faults.heal()
+            while not await asyncio.to_thread(self._whole):
+                if self._clock.monotonic() - began > HEALED_WITHIN_S:
+                    self._healing.trouble.append(f"not whole {HEALED_WITHIN_S:g} s after the last fault")
+                    return
+                await asyncio.sleep(0.1)
+        except TenfoldError as error:
+            self._healing.trouble.append(str(error))
+
+    def _whole(self) -> bool:
+        nodes = self._deployment.nodes()
+        return any(node.role == "keeper" for node in nodes) and all(node.ready for node in nodes)
+
+    def _check_database(self) -> None:
+        path = self._order.database
+        if path is None:
+            return
+        try:
+            with contextlib.closing(open_reader(path)) as connection:
+                found = connection.execute("PRAGMA integrity_check").fetchone()[0]
+        except (TenfoldError, sqlite3.Error) as error:
+            found = str(error)
+        if found != "ok":
+            self._healing.trouble.append(f"integrity_check: {found}")
+
+    def _judged(self, reached: Reached | None, partial: bool) -> Outcome:
+        recording = read_history(self._history_path)
+        happened = [] if partial or not self._order.faults else faults_took_effect(recording.windows)
+        parts = [verdict for workload in self._workloads for verdict in workload.check(recording)]
+        seen = availability.check(recording.operations, windows=recording.windows, in_flight=IN_FLIGHT)
+        parts.append(judge("P1", seen, workload="availability", sometimes=happened))
+        if not partial:
+            parts.append(self._healed())
+        return Outcome(combine(parts), reached, partial, self._healing.healed)
+
+    def _healed(self) -> Verdict:
+        finder = Finder()
+        for sentence in self._healing.trouble:
+            finder.add("not-healed", "", sentence)
+        made = [Sometimes("a fault to heal from", self._healing.faults)] if self._order.faults else []
+        findings = finder.findings("healing", max(1, self._healing.faults), "faults")
+        return judge("P10", findings, workload="deployment", sometimes=made)
+
+
+def make_workload(name: str, run: str) -> Workload:
+    """A workload by its name; `UsageError` names those there are."""
+    try:
+        return KNOWN[name](run)
+    except KeyError:
+        raise UsageError(f"There is no workload {name!r}.", hint=f"There are: {', '.join(KNOWN)}.") from None
+
+
+def recheck(path: Path, workloads: Sequence[str]) -> list[Verdict]:
+    """The verdicts over a saved history, by the checkers of today; `SpecError` when the file is damaged."""
+    recording = read_history(path)
+    names = [name for name in workloads if recording.of(name)]
+    parts = [verdict for name in names for verdict in make_workload(name, "recheck").check(recording)]
+    seen = availability.check(recording.operations, windows=recording.windows, in_flight=IN_FLIGHT)
+    return combine([*parts, judge("P1", seen, workload="availability")])
