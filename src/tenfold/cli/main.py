@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("tenfold.cli.check", "Check the service against the contract without starting it."),
     "migrate": ("tenfold.cli.migrate", "Bring the database to the shape that the code expects."),
     "new": ("tenfold.cli.new", "Make a service that runs and whose tests pass."),
+    "prove": ("tenfold.cli.prove", "Prove the promises: load and faults, then a verdict for each."),
+    "load": ("tenfold.cli.load", "Send load at a fixed rate."),
+    "break": ("tenfold.cli.break_", "Break a node on purpose."),
+    "heal": ("tenfold.cli.heal", "Undo all faults."),
     "doctor": ("tenfold.cli.doctor", "Look at this machine: is everything there that is needed?"),
 }
 """Name: the module that holds the command (as its attribute `command`) and its one-line help. Listed in this order."""

@@ -27,6 +27,15 @@ _SURELY_NOT = frozenset({503, 507})
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """Where the load goes: one address, and the probe's secret for requests below its path."""
+
+    host: str
+    port: int
+    secret: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
     """What came back: an answer, or none; `sent` says whether any byte of the request may have arrived."""
 

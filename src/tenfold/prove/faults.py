@@ -1,4 +1,4 @@
-"""Faults, and undoing them: kill, pause, restart of a node or of the keeper.
+"""Faults, and undoing them: kill, pause, restart of a node or of the keeper, a clock step, a full disk.
 
 What has to be undone is written to disk before the fault is made, so that `tenfold heal` repairs what a killed prover
 left behind. A fault says whether it had an effect; one that had none makes the run vacuous. The seam for hosts,
@@ -8,6 +8,7 @@ networks and disks: a function in `KINDS`.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -20,10 +21,15 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import Unavailable, UsageError
 from tenfold.core.files import atomic_write
 from tenfold.hosts.identity import Identity, identity_of, is_alive, open_pidfd, send_signal
+from tenfold.prove.client import Connection, Target
+from tenfold.prove.workloads.base import JSON, PROBE, Request
 
 BACK_WITHIN_S = 30.0
 LOOK_S = 0.02
 KEEPER = "keeper"
+CLOCK_BACK_S = 2.0
+FILLER = "filler"
+SMALL_DISK = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +120,11 @@ class Made:
 class Faults:
     """Makes faults in one deployment and undoes them."""
 
-    def __init__(self, deployment: Deployment, clock: Clock) -> None:
+    def __init__(self, deployment: Deployment, clock: Clock, target: Target | None = None) -> None:
+        """`target` is where the probe answers; without it clocks cannot be stepped."""
         self._deployment = deployment
         self._clock = clock
+        self._target = target
         self.undo_list = UndoList(deployment.state)
 
     async def make(self, kind: str, target: str, for_s: float = 0.0) -> Made:
@@ -168,6 +176,48 @@ class Faults:
         self.undo_list.remove(undo)
         return Made(True, f"pid {identity.pid} ended and was replaced")
 
+    async def clock_step(self, victim: NodeFacts, identity: Identity, for_s: float) -> Made:
+        """Sets the clock of a process with a probe back by `CLOCK_BACK_S` for `for_s`, then right again."""
+        undo = Undo("clock", victim.name)
+        self.undo_list.add(undo)
+        try:
+            stepped = await self._put_clock_off(-CLOCK_BACK_S)
+            await asyncio.sleep(for_s)
+        finally:
+            healed = await self._put_clock_off(0.0)
+        if healed:
+            self.undo_list.remove(undo)
+        return Made(stepped and healed, f"the clock of {victim.name} stood {CLOCK_BACK_S:g} s back for {for_s:g} s")
+
+    async def _put_clock_off(self, seconds: float) -> bool:
+        if self._target is None or not self._target.secret:
+            return False
+        body = json.dumps({"offset_s": seconds}).encode()
+        request = Request("POST", f"{PROBE}clock", "clock", "", headers=JSON, body=body)
+        connection = Connection(self._target.host, self._target.port)
+        heard = await connection.exchange(request, {"tf-probe": self._target.secret})
+        connection.close()
+        return heard.answer is not None and heard.answer.status == 200
+
+    async def disk_full(self, victim: NodeFacts, identity: Identity, for_s: float) -> Made:
+        """Fills the file system of the state directory for `for_s`; only where it is a small one of its own."""
+        filler = self._deployment.state / FILLER
+        size = os.statvfs(self._deployment.state)
+        if size.f_blocks * size.f_frsize > SMALL_DISK:
+            raise UsageError(
+                "The state directory is not on a small file system of its own, and a shared disk is not filled.",
+                hint="Put it on a tmpfs or loop image below 1 GB (needs root).",
+            )
+        undo = Undo("disk", victim.name)
+        self.undo_list.add(undo)
+        try:
+            full = await asyncio.to_thread(_fill, filler)
+            await asyncio.sleep(for_s)
+        finally:
+            filler.unlink(missing_ok=True)
+        self.undo_list.remove(undo)
+        return Made(full, f"no room in {self._deployment.state} for {for_s:g} s")
+
     async def heal(self) -> list[str]:
         """Undoes everything on the list, also what another prover left; says what was done."""
         done = []
@@ -183,6 +233,12 @@ class Faults:
                 return f"{undo.target}: pid {undo.pid} is gone, nothing to continue"
             _signal(identity, signal.SIGCONT)
             return f"{undo.target}: pid {undo.pid} continued"
+        if undo.kind == "clock":
+            await self._put_clock_off(0.0)  # a process that was replaced since has the right time anyway
+            return f"{undo.target}: its clock is right again"
+        if undo.kind == "disk":
+            (self._deployment.state / FILLER).unlink(missing_ok=True)
+            return "the disk has room again"
         await asyncio.to_thread(self._deployment.bring_up)
         return f"{undo.target}: brought up"
 
@@ -209,7 +265,26 @@ class Faults:
 
 Make = Callable[[Faults, NodeFacts, Identity, float], Awaitable[Made]]
 
-KINDS: dict[str, Make] = {"kill": Faults.kill, "pause": Faults.pause, "restart": Faults.restart}
+KINDS: dict[str, Make] = {
+    "kill": Faults.kill,
+    "pause": Faults.pause,
+    "restart": Faults.restart,
+    "clock-step": Faults.clock_step,
+    "disk-full": Faults.disk_full,
+}
+
+
+def _fill(path: Path) -> bool:
+    """Writes until there is no room; whether that was reached."""
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 20, 4096, 1):
+            try:
+                while True:
+                    file.write(b"\0" * size)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+    return True
 
 
 def _signal(identity: Identity, number: int) -> None:

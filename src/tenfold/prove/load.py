@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tenfold.core.clock import Clock
 from tenfold.core.randomness import Randomness
-from tenfold.prove.client import Connection, Heard, status_of
+from tenfold.prove.client import Connection, Heard, Target, status_of
 from tenfold.prove.history import Operation, Status
 from tenfold.prove.workloads.base import PROBE, Request, Workload
 
@@ -24,15 +24,6 @@ KEYED_PAUSE_S = 0.25
 FINAL_WITHIN_S = 60.0
 FRESH_SHARE = 0.15
 SLOW_SHARE = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where the load goes: one address, and the probe's secret for requests below its path."""
-
-    host: str
-    port: int
-    secret: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,11 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError, UsageError
 from tenfold.core.randomness import Randomness
 from tenfold.drivers.sqlite import open_reader
-from tenfold.prove.checkers import availability
+from tenfold.prove.checkers import availability, clients
+from tenfold.prove.client import Target
 from tenfold.prove.faults import Deployment, Faults
-from tenfold.prove.history import History, Window, read_history
-from tenfold.prove.load import Load, Reached, Target
+from tenfold.prove.history import History, Recording, Window, read_history
+from tenfold.prove.load import Load, Reached
 from tenfold.prove.schedule import Planned
 from tenfold.prove.verdict import Finder, Sometimes, Verdict, combine, faults_took_effect, judge
 from tenfold.prove.workloads import KNOWN, Workload
@@ -28,6 +29,9 @@ from tenfold.prove.workloads import KNOWN, Workload
 HEALED_WITHIN_S = 60.0
 IN_FLIGHT = ("kill",)
 """Faults that may cost a client the request that was open at that moment, and no other."""
+
+REFUSED_DURING = {"disk-full": None, "clock-step": "ids"}
+"""Faults during which requests may be refused: of every workload (None), or of one."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Proof:
         run = f"r{order.seed:x}-{randomness.bits(32):x}"
         self._workloads = [make_workload(name, run) for name in order.workloads]
         self._load = Load(target, self._workloads, self._history.add, clock=clock, randomness=randomness)
-        self._faults = Faults(deployment, clock)
+        self._faults = Faults(deployment, clock, target)
         self._deployment = deployment
         self._healing = _Healing()
 
@@ -165,8 +169,7 @@ class Proof:
         recording = read_history(self._history_path)
         happened = [] if partial or not self._order.faults else faults_took_effect(recording.windows)
         parts = [verdict for workload in self._workloads for verdict in workload.check(recording)]
-        seen = availability.check(recording.operations, windows=recording.windows, in_flight=IN_FLIGHT)
-        parts.append(judge("P1", seen, workload="availability", sometimes=happened))
+        parts += judge_requests(recording, happened)
         if not partial:
             parts.append(self._healed())
         return Outcome(combine(parts), reached, partial, self._healing.healed)
@@ -193,5 +196,16 @@ def recheck(path: Path, workloads: Sequence[str]) -> list[Verdict]:
     recording = read_history(path)
     names = [name for name in workloads if recording.of(name)]
     parts = [verdict for name in names for verdict in make_workload(name, "recheck").check(recording)]
-    seen = availability.check(recording.operations, windows=recording.windows, in_flight=IN_FLIGHT)
-    return combine([*parts, judge("P1", seen, workload="availability")])
+    return combine([*parts, *judge_requests(recording, [])])
+
+
+def judge_requests(recording: Recording, sometimes: Sequence[Sometimes]) -> list[Verdict]:
+    """No request failed that was not open when a process was killed, or refused while a fault says that it may be."""
+    everybody = tuple(kind for kind, workload in REFUSED_DURING.items() if workload is None)
+    parts = []
+    for name in sorted({operation.workload for operation in recording.operations}):
+        during = (*everybody, *(kind for kind, workload in REFUSED_DURING.items() if workload == name))
+        seen = availability.check(recording.of(name), windows=recording.windows, in_flight=IN_FLIGHT, during=during)
+        parts.append(judge("P1", seen, workload=f"requests of {name}", sometimes=sometimes))
+    whole = clients.check(recording.operations)
+    return [*parts, judge("P1", whole, workload="history")]

@@ -1,0 +1,26 @@
+"""`tenfold heal`: undoes every fault that is still in force."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from tenfold.cli.main import Context
+from tenfold.cli.proving import LiveDeployment, target_of
+from tenfold.control.place import Place
+from tenfold.core.clock import SYSTEM_CLOCK
+from tenfold.prove.faults import Faults
+
+
+@click.command()
+@click.pass_obj
+def command(context: Context) -> int:
+    """Undo all faults, also those of a prover that was killed."""
+    place = Place(context.root())
+    current = place.read_map()
+    target = target_of(place, current) if current is not None else None
+    faults = Faults(LiveDeployment(place), SYSTEM_CLOCK, target)
+    done = asyncio.run(faults.heal())
+    click.echo("\n".join(done) or "Nothing is broken on purpose here.")
+    return 0

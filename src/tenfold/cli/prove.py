@@ -1,0 +1,181 @@
+"""`tenfold prove`: load and faults against the running service, then a verdict for each promise."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tenfold.cli.main import EXIT_ERROR, EXIT_INTERRUPTED, Context
+from tenfold.cli.proving import (
+    LiveDeployment,
+    check_target,
+    choose_workloads,
+    database_of,
+    running_map,
+    target_of,
+)
+from tenfold.control.place import Place
+from tenfold.core.clock import SYSTEM_CLOCK
+from tenfold.core.files import atomic_write, private_dir
+from tenfold.core.randomness import SYSTEM_RANDOMNESS, SeededRandomness
+from tenfold.prove.history import read_history
+from tenfold.prove.report import render
+from tenfold.prove.run import Order, Outcome, Proof, recheck
+from tenfold.prove.schedule import Recipe, schedule
+from tenfold.prove.verdict import Verdict, as_json, passed
+from tenfold.prove.workloads import KNOWN
+
+_COLOURS = {"holds": "green", "broken": "red", "vacuous": "yellow", "not run": "yellow"}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large a run is."""
+
+    seconds: float
+    rate: float
+    recipes: tuple[Recipe, ...]
+
+
+QUICK = Scale(
+    30,
+    200,
+    (
+        Recipe("kill", "web", 3),
+        Recipe("kill", "keeper", 1),
+        Recipe("pause", "web", 1, 3),
+        Recipe("clock-step", "web", 1, 1),
+    ),
+)
+FULL = Scale(
+    300,
+    200,
+    (
+        Recipe("kill", "web", 20),
+        Recipe("kill", "keeper", 4),
+        Recipe("pause", "web", 2, 10),
+        Recipe("clock-step", "web", 2, 2),
+    ),
+)
+LONG = Scale(
+    900,
+    200,
+    (
+        Recipe("kill", "web", 100),
+        Recipe("kill", "keeper", 10),
+        Recipe("pause", "web", 5, 10),
+        Recipe("clock-step", "web", 5, 2),
+    ),
+)
+SCALES = {"quick": QUICK, "full": FULL, "long": LONG}
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Half a minute of load with a few faults.")
+@click.option("--long", "long_", is_flag=True, help="A quarter of an hour: the web process killed 100 times.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Repeats the schedule of another run.")
+@click.option("--rate", type=click.FloatRange(1, 5000), help="Requests a second.")
+@click.option("--seconds", type=click.FloatRange(5, 24 * 3600), help="How long the load lasts.")
+@click.option("--workload", multiple=True, help=f"Only these: {', '.join(KNOWN)}.")
+@click.option("--no-faults", is_flag=True, help="Load and checkers alone.")
+@click.option("--disk-full", is_flag=True, help="Also fill the disk; the state must be on a small one of its own.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where history and report go.  [default: .tenfold/proofs]")
+@click.option("--history", type=click.Path(path_type=Path), help="Judge a saved history instead of running.")
+@click.option("--json", "as_json_", is_flag=True, help="Print the verdicts as JSON.")
+@click.pass_obj
+def command(context: Context, /, **options: Any) -> int:
+    """Prove the promises against the service that runs here.
+
+    Load at a fixed rate while its processes are killed and paused, then every acknowledged write is looked for. Writes
+    a report to open in a browser. Exit 0 when nothing is broken or vacuous.
+    """
+    if options["history"] is not None:
+        verdicts = recheck(options["history"], options["workload"] or tuple(KNOWN))
+        seed = read_history(options["history"]).seed
+        return _tell(verdicts, seed, options["history"], options["as_json_"])
+    place = Place(context.root())
+    scale = QUICK if options["quick"] else LONG if options["long_"] else FULL
+    seed = SYSTEM_RANDOMNESS.bits(32) if options["seed"] is None else options["seed"]
+    return asyncio.run(_prove(place, scale, seed, options))
+
+
+async def _prove(place: Place, scale: Scale, seed: int, options: dict[str, Any]) -> int:
+    current = running_map(place)
+    target = target_of(place, current)
+    await check_target(target)
+    names, missing = await choose_workloads(target, current.service, options["workload"])
+    seconds, rate = options["seconds"] or scale.seconds, options["rate"] or scale.rate
+    randomness = SeededRandomness(seed)
+    recipes = scale.recipes + ((Recipe("disk-full", "web", 1, 3),) if options["disk_full"] else ())
+    faults = [] if options["no_faults"] else schedule(recipes, seconds, randomness)
+    order = Order(seed, rate, seconds, tuple(faults), names, database_of(current))
+    _announce(order, missing)
+    folder = _folder(options["out"] or place.state / "proofs", seed)
+    history = folder / "history.jsonl"
+    proof = Proof(order, target, LiveDeployment(place), history, clock=SYSTEM_CLOCK, randomness=randomness, say=_say)
+    outcome = await proof.run()
+    report = _report(folder, history, outcome, current.service, order)
+    _reached(outcome, rate)
+    code = _tell(outcome.verdicts, seed, report, options["as_json_"])
+    return EXIT_INTERRUPTED if outcome.partial else code
+
+
+def _folder(below: Path, seed: int) -> Path:
+    return private_dir(private_dir(below) / f"{SYSTEM_CLOCK.wall_us() // 1_000_000}-{seed}")
+
+
+def _say(text: str) -> None:
+    click.echo(f"  {text}", err=True)
+
+
+def _announce(order: Order, missing: str) -> None:
+    _say(f"seed {order.seed}: the same schedule again with --seed {order.seed}")
+    _say(f"{order.rate:g} requests/s for {order.seconds:g} s: {', '.join(order.workloads)}")
+    for planned in order.faults:
+        _say(str(planned))
+    if missing:
+        _say(missing)
+
+
+def _reached(outcome: Outcome, rate: float) -> None:
+    if outcome.partial:
+        _say("Interrupted: faults are undone, the verdicts are of what was seen until then.")
+    elif outcome.reached is not None and outcome.reached.rate < rate * 0.95:
+        _say(f"This machine sent {outcome.reached.rate:.0f} requests/s of the {rate:g} that were asked for.")
+    for note in outcome.notes:
+        _say(f"healed: {note}")
+
+
+def _report(folder: Path, history: Path, outcome: Outcome, service: str, order: Order) -> Path:
+    facts = {
+        "service": service,
+        "rate asked": order.rate,
+        "rate reached": round(outcome.reached.rate, 1) if outcome.reached else 0,
+        "seconds": order.seconds,
+        "partial": outcome.partial,
+    }
+    page = render(read_history(history), outcome.verdicts, title=f"Proof of {service}", facts=facts)
+    path = folder / "report.html"
+    atomic_write(path, page.encode())
+    verdicts = {"verdicts": as_json(outcome.verdicts), "seed": order.seed}
+    atomic_write(folder / "verdicts.json", json.dumps(verdicts, indent=2).encode())
+    return path
+
+
+def _tell(verdicts: Sequence[Verdict], seed: int, report: Path, as_json_: bool) -> int:
+    if as_json_:
+        click.echo(json.dumps({"verdicts": as_json(verdicts), "seed": seed, "report": str(report)}))
+    else:
+        for verdict in verdicts:
+            word = click.style(f"{verdict.verdict.value:<8}", fg=_COLOURS[verdict.verdict.value], bold=True)
+            bound = f", at most {verdict.bound:.2g} of them fail (95 %)" if verdict.bound is not None else ""
+            click.echo(f"{verdict.id:<4} {word} n={verdict.n} {verdict.unit}{bound}")
+            click.echo(f"              {verdict.detail}")
+        click.echo(f"Report: {report}")
+    return 0 if passed(verdicts) else EXIT_ERROR
