@@ -67,7 +67,7 @@ async def check_target(target: Target) -> None:
     """`Unavailable` when nothing answers there."""
     connection = Connection(target.host, target.port)
     heard = await connection.exchange(Request("GET", "/healthz", "up", ""), {})
-    connection.close()
+    await connection.aclose()
     if heard.answer is None or heard.answer.status != 200:
         raise Unavailable(
             f"http://{target.host}:{target.port} does not answer.",
@@ -80,7 +80,7 @@ async def has_probe(target: Target) -> bool:
     connection = Connection(target.host, target.port)
     request = Request("GET", f"{PROBE}set/is-there-a-probe", "read_all", "")
     heard = await connection.exchange(request, {"tf-probe": target.secret} if target.secret else {})
-    connection.close()
+    await connection.aclose()
     return heard.answer is not None and heard.answer.status == 200
 
 

@@ -131,6 +131,14 @@ class Connection:
                 self._writer.close()
         self._reader = self._writer = None
 
+    async def aclose(self) -> None:
+        """Closes the connection and waits until it is gone."""
+        writer = self._writer
+        self.close()
+        if writer is not None:
+            with contextlib.suppress(OSError, RuntimeError):
+                await writer.wait_closed()
+
 
 def _head(request: Request, headers: dict[str, str], host: str) -> bytes:
     lines = [f"{request.method} {request.path} HTTP/1.1", f"host: {host}"]

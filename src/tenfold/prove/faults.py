@@ -157,9 +157,9 @@ class Faults:
         self.undo_list.add(undo)
         try:
             _signal(identity, signal.SIGSTOP)
-            await self._until(lambda: _state(identity.pid) in "Tt")
+            await self._until(lambda: _state(identity.pid) == "T")
             await asyncio.sleep(for_s)
-            stopped = _state(identity.pid) in "Tt"
+            stopped = _state(identity.pid) == "T"
         finally:
             _signal(identity, signal.SIGCONT)
         self.undo_list.remove(undo)
@@ -196,7 +196,7 @@ class Faults:
         request = Request("POST", f"{PROBE}clock", "clock", "", headers=JSON, body=body)
         connection = Connection(self._target.host, self._target.port)
         heard = await connection.exchange(request, {"tf-probe": self._target.secret})
-        connection.close()
+        await connection.aclose()
         return heard.answer is not None and heard.answer.status == 200
 
     async def disk_full(self, victim: NodeFacts, identity: Identity, for_s: float) -> Made:

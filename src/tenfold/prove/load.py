@@ -108,16 +108,15 @@ class Load:
             for request in workload.final():
                 found = await self._final(client, request)
                 missing += [] if found else [f"{workload.name}: {request.key}"]
-            client.connection.close()
+            await client.connection.aclose()
         return missing
 
     async def close(self) -> None:
         """Closes all connections."""
         for clients in self._free.values():
             for client in clients:
-                client.connection.close()
+                await client.connection.aclose()
             clients.clear()
-        await asyncio.sleep(0)
 
     async def _until(self, due_us: int) -> None:
         wait = (due_us - self.now_us()) / 1e6
