@@ -157,7 +157,7 @@ class Faults:
         self.undo_list.add(undo)
         try:
             _signal(identity, signal.SIGSTOP)
-            await self._until(lambda: _state(identity.pid) == "T")
+            await self._until(lambda: _state(identity.pid) == "T" or not is_alive(identity))
             await asyncio.sleep(for_s)
             stopped = _state(identity.pid) == "T"
         finally:
