@@ -231,6 +231,8 @@ def test_durations_are_readable(us: float, told: str) -> None:
         (None, "–"),
         (1.0, "no bound: too few trials"),
         (0.6, "at most 60\u00a0%"),
+        (3 / 7, "at most 43\u00a0%"),
+        (3 / 9, "at most 34\u00a0%"),
         (3 / 300, "at most 1 in 100 (1\u00a0%)"),
         (3 / 100_000, "at most 1 in 33,333 (0.003\u00a0%)"),
     ],
