@@ -45,7 +45,7 @@ class _Tally:
 
 
 @click.command()
-@click.option("--rate", type=click.FloatRange(1, 5000), default=200, show_default=True, help="Requests a second.")
+@click.option("--rate", type=click.FloatRange(1, 100_000), default=200, show_default=True, help="Requests a second.")
 @click.option("--seconds", type=click.FloatRange(1, 24 * 3600), default=30, show_default=True, help="How long.")
 @click.option("--workload", multiple=True, help=f"Only these: {', '.join(KNOWN)}.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")

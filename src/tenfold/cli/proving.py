@@ -81,7 +81,9 @@ async def has_probe(target: Target) -> bool:
     request = Request("GET", f"{PROBE}set/is-there-a-probe", "read_all", "")
     heard = await connection.exchange(request, {"tf-probe": target.secret} if target.secret else {})
     await connection.aclose()
-    return heard.answer is not None and heard.answer.status == 200
+    answer = heard.answer
+    found = answer.json() if answer is not None and answer.status == 200 else None
+    return isinstance(found, dict) and "values" in found
 
 
 async def choose_workloads(target: Target, service: str, wanted: Sequence[str]) -> tuple[tuple[str, ...], str]:
