@@ -25,6 +25,7 @@ from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.files import atomic_write, private_dir
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, SeededRandomness
 from tenfold.prove.history import read_history
+from tenfold.prove.load import CLIENTS_MAX
 from tenfold.prove.report import render
 from tenfold.prove.run import Order, Outcome, Proof, recheck
 from tenfold.prove.schedule import Recipe, schedule
@@ -148,6 +149,8 @@ def _reached(outcome: Outcome, rate: float) -> None:
         _say("Interrupted: faults are undone, the verdicts are of what was seen until then.")
     elif outcome.reached is not None and outcome.reached.rate < rate * 0.95:
         _say(f"This machine sent {outcome.reached.rate:.0f} requests/s of the {rate:g} that were asked for.")
+    if outcome.reached is not None and outcome.reached.late:
+        _say(f"{outcome.reached.late} requests were due while all {CLIENTS_MAX} clients waited, and were not sent.")
     for note in outcome.notes:
         _say(f"healed: {note}")
 
