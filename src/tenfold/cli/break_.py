@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import click
 
@@ -11,7 +12,7 @@ from tenfold.cli.proving import LiveDeployment, running_map, target_of
 from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.units import parse_duration
-from tenfold.prove.faults import KINDS, Faults, select
+from tenfold.prove.faults import KINDS, Faults, select, share
 
 LASTING = ("pause", "clock-step", "disk-full")
 
@@ -20,9 +21,12 @@ LASTING = ("pause", "clock-step", "disk-full")
 @click.argument("node", metavar="ROLE|NODE")
 @click.option("--how", type=click.Choice(list(KINDS)), default="kill", show_default=True, help="The fault.")
 @click.option("--for", "lasting", default="10s", show_default=True, help="How long it lasts, where it does.")
+@click.option(
+    "--amount", type=click.Choice(["one", "minority", "all"]), default="one", show_default=True, help="Of a role."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def command(context: Context, node: str, how: str, lasting: str, yes: bool) -> int:
+def command(context: Context, /, node: str, **options: Any) -> int:
     """Break a node on purpose: by its role (web, keeper, controller) or its name (web-1).
 
     Undone by itself, or by `tenfold heal`. Watch with `tenfold status` and `tenfold logs -f`.
@@ -30,12 +34,14 @@ def command(context: Context, node: str, how: str, lasting: str, yes: bool) -> i
     place = Place(context.root())
     target = target_of(place, running_map(place))
     deployment = LiveDeployment(place)
-    victim = select(deployment.nodes(), node)[0]
-    seconds = parse_duration(lasting)
-    words = f"{how} {victim.name} (pid {victim.pid})" + (f" for {lasting}" if how in LASTING else "")
-    if not yes:
+    how, amount, lasting = options["how"], options["amount"], options["lasting"]
+    victims = share(select(deployment.nodes(), node), amount)
+    words = f"{how} " + ", ".join(f"{victim.name} (pid {victim.pid})" for victim in victims)
+    words += f" for {lasting}" if how in LASTING else ""
+    if not options["yes"]:
         click.confirm(f"{words}?", abort=True)
     click.echo(f"  {words}; watch with `tenfold status` and `tenfold logs -f`", err=True)
-    made = asyncio.run(Faults(deployment, SYSTEM_CLOCK, target).make(how, victim.name, seconds))
+    faults = Faults(deployment, SYSTEM_CLOCK, target)
+    made = asyncio.run(faults.make(how, node, parse_duration(lasting), amount=amount))
     click.echo(made.detail)
     return 0 if made.effect else EXIT_ERROR

@@ -14,6 +14,7 @@ from tenfold.cli.main import EXIT_INTERRUPTED, Context
 from tenfold.cli.proving import check_target, choose_workloads, running_map, target_of
 from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK
+from tenfold.core.files import allow_many_descriptors
 from tenfold.core.randomness import SYSTEM_RANDOMNESS
 from tenfold.prove.checkers.availability import quantile
 from tenfold.prove.history import Operation, Status
@@ -59,6 +60,7 @@ def command(context: Context, rate: float, seconds: float, workload: tuple[str, 
 
 
 async def _load(place: Place, rate: float, seconds: float, wanted: tuple[str, ...], as_json: bool) -> int:
+    allow_many_descriptors()
     current = running_map(place)
     target = target_of(place, current)
     await check_target(target)

@@ -22,7 +22,8 @@ from tenfold.cli.proving import (
 )
 from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK
-from tenfold.core.files import atomic_write, private_dir
+from tenfold.core.errors import UsageError
+from tenfold.core.files import allow_many_descriptors, atomic_write, private_dir
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, SeededRandomness
 from tenfold.prove.history import read_history
 from tenfold.prove.load import CLIENTS_MAX
@@ -107,6 +108,7 @@ def command(context: Context, /, **options: Any) -> int:
 
 
 async def _prove(place: Place, scale: Scale, seed: int, options: dict[str, Any]) -> int:
+    allow_many_descriptors()
     current = running_map(place)
     target = target_of(place, current)
     await check_target(target)
@@ -115,6 +117,10 @@ async def _prove(place: Place, scale: Scale, seed: int, options: dict[str, Any])
     randomness = SeededRandomness(seed)
     recipes = scale.recipes + ((Recipe("disk-full", "web", 1, 3),) if options["disk_full"] else ())
     faults = [] if options["no_faults"] else schedule(recipes, seconds, randomness)
+    if not faults and not options["no_faults"]:
+        raise UsageError(
+            f"{seconds:g} s are too short for the faults of this run.", hint="Give it more --seconds, or --no-faults."
+        )
     order = Order(seed, rate, seconds, tuple(faults), names, database_of(current))
     _announce(order, missing)
     folder = _folder(options["out"] or place.state / "proofs", seed)
@@ -161,7 +167,10 @@ def _report(folder: Path, history: Path, outcome: Outcome, service: str, order: 
         "rate asked": order.rate,
         "rate reached": round(outcome.reached.rate, 1) if outcome.reached else 0,
         "seconds": order.seconds,
+        "requests never sent": outcome.reached.late if outcome.reached else 0,
         "partial": outcome.partial,
+        "command": f"tenfold prove --seed {order.seed} --rate {order.rate:g} --seconds {order.seconds:g}",
+        "notes": outcome.notes,
     }
     page = render(read_history(history), outcome.verdicts, title=f"Proof of {service}", facts=facts)
     path = folder / "report.html"

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import resource
 import stat
 import threading
 from collections.abc import Iterator
@@ -189,3 +190,15 @@ class FileLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def allow_many_descriptors() -> int:
+    """Raises this process's limit of open descriptors to what the administrator allows; the limit in force.
+
+    Each connection is one: the usual soft limit of 1024 would refuse clients that waited through a pause.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

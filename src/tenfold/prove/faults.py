@@ -15,7 +15,7 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Unavailable, UsageError
@@ -109,6 +109,15 @@ def select(nodes: Sequence[NodeFacts], target: str) -> list[NodeFacts]:
     return found
 
 
+Amount = Literal["one", "minority", "all"]
+
+
+def share(nodes: Sequence[NodeFacts], amount: Amount) -> list[NodeFacts]:
+    """One of the nodes, fewer than half of them (at least one), or all."""
+    count = {"one": 1, "minority": max(1, (len(nodes) - 1) // 2), "all": len(nodes)}[amount]
+    return list(nodes[:count])
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """What became of a fault."""
@@ -127,12 +136,19 @@ class Faults:
         self._target = target
         self.undo_list = UndoList(deployment.state)
 
-    async def make(self, kind: str, target: str, for_s: float = 0.0) -> Made:
-        """Makes one fault, undoes it after `for_s` where it lasts, and waits until the deployment is whole again."""
+    async def make(self, kind: str, target: str, for_s: float = 0.0, *, amount: Amount = "one") -> Made:
+        """Makes a fault on one, a minority or all of the nodes that `target` means, at the same time.
+
+        Undoes it after `for_s` where it lasts, and returns when the deployment is whole again.
+        """
         if kind not in KINDS:
             raise UsageError(f"There is no fault {kind!r}.", hint=f"There are: {', '.join(KINDS)}.")
         nodes = await asyncio.to_thread(self._deployment.nodes)
-        victim = select(nodes, target)[0]
+        victims = share(select(nodes, target), amount)
+        made = await asyncio.gather(*(self._on(kind, victim, for_s) for victim in victims))
+        return Made(all(each.effect for each in made), "; ".join(each.detail for each in made))
+
+    async def _on(self, kind: str, victim: NodeFacts, for_s: float) -> Made:
         identity = identity_of(victim.pid)
         if identity is None:
             return Made(False, f"{victim.name} was gone already")

@@ -18,7 +18,8 @@ from tenfold.prove.client import Connection, Heard, Target, status_of
 from tenfold.prove.history import Operation, Status
 from tenfold.prove.workloads.base import PROBE, Request, Workload
 
-CLIENTS_MAX = 512
+CLIENTS_MAX = 4096
+"""A pause of 10 s at 400 requests a second; as many connections wait in a listener's queue."""
 KEYED_TRIES = 40
 KEYED_PAUSE_S = 0.25
 FINAL_WITHIN_S = 60.0
@@ -73,6 +74,7 @@ class Load:
         self._processes = itertools.count(1)
         self._free: dict[str, list[_Client]] = {workload.name: [] for workload in workloads}
         self._open = 0
+        self._errors: list[BaseException] = []
         self.sent = 0
 
     def now_us(self) -> int:
@@ -84,21 +86,31 @@ class Load:
         began, late = self.now_us(), 0
         pending: set[asyncio.Task[None]] = set()
         turns = itertools.cycle(self._workloads)
-        for number in range(round(rate * seconds)):
-            due = began + round(number * 1_000_000 / rate)
-            await self._until(due)
-            workload = next(turns)
-            client = self._client(workload)
-            if client is None:
-                late += 1
-                continue
-            task = asyncio.create_task(self._one(client, due))
-            pending.add(task)
-            task.add_done_callback(pending.discard)
-        elapsed = (self.now_us() - began) / 1e6
-        if pending:
-            await asyncio.wait(pending)
+        try:
+            for number in range(round(rate * seconds)):
+                due = began + round(number * 1_000_000 / rate)
+                await self._until(due)
+                workload = next(turns)
+                client = self._client(workload)
+                if client is None:
+                    late += 1
+                    continue
+                task = asyncio.create_task(self._one(client, due))
+                pending.add(task)
+                task.add_done_callback(pending.discard)
+                task.add_done_callback(self._ended)
+            elapsed = (self.now_us() - began) / 1e6
+        finally:  # also when interrupted: what was sent is recorded, or the history would lack a write that others saw
+            if pending:
+                await asyncio.wait(pending)
+        if self._errors:
+            raise self._errors[0]
         return Reached(self.sent, elapsed, late)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._errors.append(error)
 
     async def final_reads(self) -> list[str]:
         """Makes the reads that every workload wants at the end, each until it is answered; what never was."""

@@ -94,6 +94,7 @@ class Proof:
         self._faults = Faults(deployment, clock, target)
         self._deployment = deployment
         self._healing = _Healing()
+        self._integrity: list[Verdict] = []
 
     async def run(self) -> Outcome:
         """Runs to the end, or until cancelled: then what was made is undone and what was seen is judged."""
@@ -162,14 +163,16 @@ class Proof:
                 found = connection.execute("PRAGMA integrity_check").fetchone()[0]
         except (TenfoldError, sqlite3.Error) as error:
             found = str(error)
+        finder = Finder()
         if found != "ok":
-            self._healing.trouble.append(f"integrity_check: {found}")
+            finder.add("damaged", str(path), f"integrity_check: {found}")
+        self._integrity = [judge("P1", finder.findings("integrity_check", 1, "databases"), workload="database")]
 
     def _judged(self, reached: Reached | None, partial: bool) -> Outcome:
         recording = read_history(self._history_path)
         happened = [] if partial or not self._order.faults else faults_took_effect(recording.windows)
         parts = [verdict for workload in self._workloads for verdict in workload.check(recording)]
-        parts += judge_requests(recording, happened)
+        parts += [*judge_requests(recording, happened), *self._integrity]
         if not partial:
             parts.append(self._healed())
         return Outcome(combine(parts), reached, partial, self._healing.healed)

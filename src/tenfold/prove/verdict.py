@@ -181,13 +181,14 @@ def combine(verdicts: Iterable[Verdict]) -> list[Verdict]:
 def _combined(promise: str, parts: list[Verdict]) -> Verdict:
     outcome = next(worst for worst in _WORST_FIRST if any(part.verdict is worst for part in parts))
     told = [part for part in parts if part.verdict in (outcome, Outcome.NOT_RUN)]
-    n = sum(part.n for part in parts)
-    units = {part.unit for part in parts if part.unit}
+    # Parts judge the same operations from several sides, so their sum would promise too much.
+    largest = max(parts, key=lambda part: part.n)
+    n = largest.n
     return Verdict(
         id=promise,
         verdict=outcome,
         n=n,
-        unit=units.pop() if len(units) == 1 else "trials",
+        unit=largest.unit,
         detail="; ".join(_told(part, outcome) for part in told),
         bound=rule_of_three(n) if outcome is Outcome.HOLDS else None,
         anomalies=_sum(part.anomalies for part in parts),

@@ -23,6 +23,7 @@ import uvicorn
 import uvloop
 
 from tenfold.core.errors import SpecError, TenfoldError, Unavailable, UsageError
+from tenfold.core.files import allow_many_descriptors
 from tenfold.serve.access import AccessLog
 from tenfold.serve.asgi import TenfoldASGI
 from tenfold.serve.drain import Drain
@@ -260,6 +261,7 @@ def main() -> int:
     """Runs the web process; returns its exit code."""
     faulthandler.enable()
     log_to_stderr()
+    allow_many_descriptors()
     try:
         environment = read_environment(os.environ)
         current = read_map(environment.map_path)
