@@ -25,6 +25,8 @@ KEYED_PAUSE_S = 0.25
 FINAL_WITHIN_S = 60.0
 FRESH_SHARE = 0.15
 SLOW_SHARE = 0.02
+IDLE_SHARE = 0.05
+"""Shares of requests over a fresh connection, with a body that comes late, over a connection that was idle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,8 @@ class Load:
     def _client(self, workload: Workload) -> _Client | None:
         free = self._free[workload.name]
         if free:
-            return free.pop()
+            # The newest is busy, so the oldest have been idle for long; now and then one of those is used again.
+            return free.pop(0) if self._randomness.uniform() < IDLE_SHARE else free.pop()
         if self._open >= CLIENTS_MAX:
             return None
         self._open += 1
