@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from tenfold.hosts.records import Launch, Record, Records
 
 START_LIMIT_S = 20.0
 _SHUTDOWN_SLACK_S = 30.0
+_LOOKING = ("hello", "list")
+_LOOKS, _LOOK_AGAIN_S = 40, 0.05
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,18 @@ class KeeperClient:
         self.socket = state / "run" / "keeper.sock"
 
     def ask(self, op: str, timeout_s: float = 5.0, **fields: object) -> wire.Message:
-        """One operation; raises the error that the keeper answers with."""
+        """One operation; raises the error that the keeper answers with.
+
+        A killed keeper's threads end one after another, and for a moment its socket takes questions that nobody will
+        answer. What only looks is asked again then, until there is an answer or nobody there.
+        """
+        for _ in range(_LOOKS):
+            try:
+                return wire.call(self.socket, {"op": op, **fields}, timeout_s)
+            except wire.WentAway:
+                if op not in _LOOKING:
+                    raise
+                time.sleep(_LOOK_AGAIN_S)
         return wire.call(self.socket, {"op": op, **fields}, timeout_s)
 
     def runs(self) -> bool:

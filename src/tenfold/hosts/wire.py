@@ -44,6 +44,10 @@ class NoAnswer(Unavailable):
     title = "No answer"
 
 
+class WentAway(NoAnswer):
+    """The other end ended the connection before it answered: it was ending itself."""
+
+
 @contextlib.contextmanager
 def _bindable(path: Path) -> Iterator[str]:
     """The path as the kernel takes it: itself when it is short enough, else through a descriptor of its folder."""
@@ -146,6 +150,8 @@ def call_for_descriptor(path: Path, message: Message, timeout_s: float = 5.0) ->
     except (OSError, TenfoldError) as error:
         for descriptor in received:
             os.close(descriptor)
+        if isinstance(error, ConnectionError):
+            raise _went_away(path) from error
         if isinstance(error, OSError):
             raise NoAnswer(f"{path.name} did not answer within {timeout_s:g} s.") from error
         raise
@@ -172,9 +178,13 @@ async def ask(path: Path, message: Message, timeout_s: float = 5.0) -> Message:
     return _answer(path, line)
 
 
+def _went_away(path: Path) -> WentAway:
+    return WentAway(f"{path.name} closed the connection without an answer.")
+
+
 def _answer(path: Path, line: bytes) -> Message:
     if not line.endswith(b"\n"):
-        raise NoAnswer(f"{path.name} closed the connection without an answer.")
+        raise _went_away(path)
     answer = decode(line)
     if answer.get("ok") is True:
         return answer

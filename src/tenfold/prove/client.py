@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +108,7 @@ class Connection:
         return Heard(answer, True)
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self._writer is not None and self._reader is not None and not self._reader.at_eof():
+        if self._writer is not None and self._reader is not None and not _closed(self._writer):
             return self._reader, self._writer
         self.close()
         self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
@@ -138,6 +139,15 @@ class Connection:
         if writer is not None:
             with contextlib.suppress(OSError, RuntimeError):
                 await writer.wait_closed()
+
+
+def _closed(writer: asyncio.StreamWriter) -> bool:
+    """Whether the server has ended the connection, as the kernel knows it now: the loop may not have looked yet."""
+    if writer.is_closing():
+        return True
+    looked = select.poll()
+    looked.register(writer.get_extra_info("socket").fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+    return bool(looked.poll(0))  # an idle connection has nothing to read but its end
 
 
 def _head(request: Request, headers: dict[str, str], host: str) -> bytes:

@@ -136,15 +136,25 @@ class Faults:
         self._target = target
         self.undo_list = UndoList(deployment.state)
 
-    async def make(self, kind: str, target: str, for_s: float = 0.0, *, amount: Amount = "one") -> Made:
+    async def make(
+        self,
+        kind: str,
+        target: str,
+        for_s: float = 0.0,
+        *,
+        amount: Amount = "one",
+        strikes: Callable[[], object] = lambda: None,
+    ) -> Made:
         """Makes a fault on one, a minority or all of the nodes that `target` means, at the same time.
 
-        Undoes it after `for_s` where it lasts, and returns when the deployment is whole again.
+        Undoes it after `for_s` where it lasts, and returns when the deployment is whole again. `strikes` is called when
+        the victims are chosen and nothing has happened to them yet.
         """
         if kind not in KINDS:
             raise UsageError(f"There is no fault {kind!r}.", hint=f"There are: {', '.join(KINDS)}.")
         nodes = await asyncio.to_thread(self._deployment.nodes)
         victims = share(select(nodes, target), amount)
+        strikes()
         made = await asyncio.gather(*(self._on(kind, victim, for_s) for victim in victims))
         return Made(all(each.effect for each in made), "; ".join(each.detail for each in made))
 

@@ -127,8 +127,13 @@ class Proof:
 
     async def _make(self, planned: Planned) -> None:
         start = self._load.now_us()
+
+        def strikes() -> None:  # looking for the victim takes its time, and excuses nothing
+            nonlocal start
+            start = self._load.now_us()
+
         try:
-            made = await self._faults.make(planned.kind, planned.target, planned.for_s)
+            made = await self._faults.make(planned.kind, planned.target, planned.for_s, strikes=strikes)
             effect, detail = made.effect, made.detail
         except TenfoldError as error:
             effect, detail = False, str(error)
