@@ -16,6 +16,7 @@ from deployed import Deployed, deployed
 
 from tenfold.prove.faults import UndoList
 from tenfold.prove.history import read_history
+from tenfold.prove.workloads import KNOWN
 
 SHORTENER = Path(__file__).parents[2] / "services" / "shortener"
 SPEC = '[service]\nname = "shortener"\napp = "shortener.app:app"\n[public]\nport = 0\n'
@@ -51,6 +52,9 @@ def test_a_short_run_with_kills_and_a_pause_holds_and_can_be_judged_again(shorte
         ("P1", "P8", "P9", "P10"), "holds"
     )
     assert all(each["n"] > 0 for each in told["verdicts"])
+    parts = {part["workload"]: part["n"] for each in told["verdicts"] for part in each.get("parts", [])}
+    assert set(KNOWN) <= set(parts), "every workload was judged"
+    assert all(parts[name] >= 20 for name in KNOWN), parts
     report = Path(told["report"])
     assert "kill" in report.read_text()
     history = report.with_name("history.jsonl")
