@@ -158,7 +158,7 @@ def _reached(outcome: Outcome, rate: float) -> None:
     if outcome.reached is not None and outcome.reached.late:
         _say(f"{outcome.reached.late} requests were due while all {CLIENTS_MAX} clients waited, and were not sent.")
     for note in outcome.notes:
-        _say(f"healed: {note}")
+        _say(note)
 
 
 def _report(folder: Path, history: Path, outcome: Outcome, service: str, order: Order) -> Path:

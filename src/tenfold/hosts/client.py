@@ -125,12 +125,19 @@ def start_keeper(start: KeeperStart) -> wire.Message:
 def _first_line(descriptor: int, timeout_s: float) -> bytes:
     """What the keeper reports; nothing when it ended, or took too long, before it did."""
     line = b""
-    while not line.endswith(b"\n") and select.select([descriptor], [], [], timeout_s)[0]:
+    while not line.endswith(b"\n") and _readable(descriptor, timeout_s):
         data = os.read(descriptor, wire.MAX_LINE)
         if not data:
             return b""
         line += data
     return line if line.endswith(b"\n") else b""
+
+
+def _readable(descriptor: int, timeout_s: float) -> bool:
+    """Whether it can be read within that time. Not `select.select`: it refuses descriptors from 1024 on."""
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN | select.POLLHUP)
+    return bool(waiting.poll(timeout_s * 1000))
 
 
 def wait_until_gone(pid: int, timeout_s: float) -> bool:
@@ -140,7 +147,7 @@ def wait_until_gone(pid: int, timeout_s: float) -> bool:
     if pidfd is None:
         return True
     try:
-        return bool(select.select([pidfd], [], [], timeout_s)[0])
+        return _readable(pidfd, timeout_s)
     finally:
         os.close(pidfd)
 

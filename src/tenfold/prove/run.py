@@ -23,10 +23,11 @@ from tenfold.prove.faults import Deployment, Faults
 from tenfold.prove.history import History, Recording, Window, read_history
 from tenfold.prove.load import Load, Reached
 from tenfold.prove.schedule import Planned
-from tenfold.prove.verdict import Finder, Sometimes, Verdict, combine, faults_took_effect, judge
+from tenfold.prove.verdict import Finder, Sometimes, Verdict, combine, faults_took_effect, judge, not_run
 from tenfold.prove.workloads import KNOWN, Workload
 
 HEALED_WITHIN_S = 60.0
+DISK_NOT_RUN = "needs --disk-full, and the state on a small file system of its own (root makes one)"
 IN_FLIGHT = ("kill",)
 """Faults that may cost a client the request that was open at that moment, and no other."""
 
@@ -95,6 +96,7 @@ class Proof:
         self._deployment = deployment
         self._healing = _Healing()
         self._integrity: list[Verdict] = []
+        self._load_is_over = False
 
     async def run(self) -> Outcome:
         """Runs to the end, or until cancelled: then what was made is undone and what was seen is judged."""
@@ -102,6 +104,7 @@ class Proof:
         injecting = asyncio.create_task(self._inject())
         try:
             reached = await self._load.run(self._order.rate, self._order.seconds)
+            self._load_is_over = True
             await injecting
         except asyncio.CancelledError:
             partial = True
@@ -121,8 +124,14 @@ class Proof:
 
     async def _inject(self) -> None:
         began = self._clock.monotonic()
-        for planned in self._order.faults:
+        for number, planned in enumerate(self._order.faults):
             await asyncio.sleep(max(0.0, began + planned.at_s - self._clock.monotonic()))
+            if self._load_is_over:  # a fault without load proves nothing
+                left = len(self._order.faults) - number
+                self._healing.healed.append(
+                    f"{left} faults did not fit into the run: this machine was too slow for them"
+                )
+                return
             await self._make(planned)
 
     async def _make(self, planned: Planned) -> None:
@@ -135,9 +144,9 @@ class Proof:
         try:
             made = await self._faults.make(planned.kind, planned.target, planned.for_s, strikes=strikes)
             effect, detail = made.effect, made.detail
-        except TenfoldError as error:
-            effect, detail = False, str(error)
-            self._healing.trouble.append(f"{planned.kind} {planned.target}: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong, the run goes on and says so
+            effect, detail = False, f"{type(error).__name__}: {error}"
+            self._healing.trouble.append(f"{planned.kind} {planned.target}: {detail}")
         self._healing.faults += 1
         self._history.add_window(Window(planned.kind, planned.target, start, self._load.now_us(), effect, detail))
         self._say(f"{planned.kind} {planned.target}: {detail}")
@@ -146,7 +155,7 @@ class Proof:
         """Undoes what is left, and waits until everything runs and is ready."""
         began = self._clock.monotonic()
         try:
-            self._healing.healed = await self._faults.heal()
+            self._healing.healed += await self._faults.heal()
             while not await asyncio.to_thread(self._whole):
                 if self._clock.monotonic() - began > HEALED_WITHIN_S:
                     self._healing.trouble.append(f"not whole {HEALED_WITHIN_S:g} s after the last fault")
@@ -178,6 +187,8 @@ class Proof:
         happened = [] if partial or not self._order.faults else faults_took_effect(recording.windows)
         parts = [verdict for workload in self._workloads for verdict in workload.check(recording)]
         parts += [*judge_requests(recording, happened), *self._integrity]
+        if all(planned.kind != "disk-full" for planned in self._order.faults):
+            parts.append(not_run("P1", DISK_NOT_RUN, workload="disk full"))
         if not partial:
             parts.append(self._healed())
         return Outcome(combine(parts), reached, partial, self._healing.healed)

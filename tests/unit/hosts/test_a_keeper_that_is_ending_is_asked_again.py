@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import threading
 from pathlib import Path
 
 import pytest
 
-from tenfold.hosts import wire
+from tenfold.hosts import client, wire
 from tenfold.hosts.client import KeeperClient
 
 
@@ -37,3 +39,21 @@ def test_an_order_is_never_given_twice(tmp_path: Path) -> None:
     with pytest.raises(wire.WentAway, match="without an answer"):
         KeeperClient(tmp_path).ask("shutdown")
     thread.join()
+
+
+def test_waiting_works_with_descriptors_beyond_those_that_select_takes() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2000:
+        pytest.skip("not run: needs a limit of 2,000 descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    read, write = os.pipe()
+    try:
+        high = os.dup2(read, 1500)
+        assert client._readable(high, 0.0) is False
+        os.write(write, b"x")
+        assert client._readable(high, 5.0) is True
+        os.close(high)
+    finally:
+        os.close(read)
+        os.close(write)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
