@@ -134,6 +134,7 @@ class Faults:
         self._deployment = deployment
         self._clock = clock
         self._target = target
+        self._strikes: Callable[[], object] = lambda: None
         self.undo_list = UndoList(deployment.state)
 
     async def make(
@@ -147,14 +148,14 @@ class Faults:
     ) -> Made:
         """Makes a fault on one, a minority or all of the nodes that `target` means, at the same time.
 
-        Undoes it after `for_s` where it lasts, and returns when the deployment is whole again. `strikes` is called when
-        the victims are chosen and nothing has happened to them yet.
+        Undoes it after `for_s` where it lasts, and returns when the deployment is whole again. `strikes` is called
+        right before the fault: what comes before (finding the victim, writing the undo list) excuses nothing.
         """
         if kind not in KINDS:
             raise UsageError(f"There is no fault {kind!r}.", hint=f"There are: {', '.join(KINDS)}.")
         nodes = await asyncio.to_thread(self._deployment.nodes)
         victims = share(select(nodes, target), amount)
-        strikes()
+        self._strikes = strikes
         made = await asyncio.gather(*(self._on(kind, victim, for_s) for victim in victims))
         return Made(all(each.effect for each in made), "; ".join(each.detail for each in made))
 
@@ -168,6 +169,7 @@ class Faults:
         """SIGKILL; the keeper brings the node back, and a killed keeper is brought back by `up`."""
         undo = Undo("up", victim.name)
         self.undo_list.add(undo)
+        self._strikes()
         _signal(identity, signal.SIGKILL)
         await self._until(lambda: not is_alive(identity))
         began = self._clock.monotonic()
@@ -182,6 +184,7 @@ class Faults:
         undo = Undo("continue", victim.name, identity.pid, identity.start_ticks, identity.boot)
         self.undo_list.add(undo)
         try:
+            self._strikes()
             _signal(identity, signal.SIGSTOP)
             await self._until(lambda: _state(identity.pid) == "T" or not is_alive(identity))
             await asyncio.sleep(for_s)
@@ -195,6 +198,7 @@ class Faults:
         """SIGTERM: the node drains and ends, the keeper starts it again."""
         undo = Undo("up", victim.name)
         self.undo_list.add(undo)
+        self._strikes()
         _signal(identity, signal.SIGTERM)
         await self._until(lambda: not is_alive(identity))
         await asyncio.to_thread(self._deployment.bring_up)
@@ -207,6 +211,7 @@ class Faults:
         undo = Undo("clock", victim.name)
         self.undo_list.add(undo)
         try:
+            self._strikes()
             stepped = await self._put_clock_off(-CLOCK_BACK_S)
             await asyncio.sleep(for_s)
         finally:
@@ -237,6 +242,7 @@ class Faults:
         undo = Undo("disk", victim.name)
         self.undo_list.add(undo)
         try:
+            self._strikes()
             full = await asyncio.to_thread(_fill, filler)
             await asyncio.sleep(for_s)
         finally:
