@@ -135,6 +135,7 @@ class Faults:
         self._clock = clock
         self._target = target
         self._strikes: Callable[[], object] = lambda: None
+        self._fell: Callable[[], object] = lambda: None
         self.undo_list = UndoList(deployment.state)
 
     async def make(
@@ -145,17 +146,19 @@ class Faults:
         *,
         amount: Amount = "one",
         strikes: Callable[[], object] = lambda: None,
+        fell: Callable[[], object] = lambda: None,
     ) -> Made:
         """Makes a fault on one, a minority or all of the nodes that `target` means, at the same time.
 
         Undoes it after `for_s` where it lasts, and returns when the deployment is whole again. `strikes` is called
-        right before the fault: what comes before (finding the victim, writing the undo list) excuses nothing.
+        right before the fault: what comes before (finding the victim, writing the undo list) excuses nothing. `fell`
+        is called when a killed victim is gone.
         """
         if kind not in KINDS:
             raise UsageError(f"There is no fault {kind!r}.", hint=f"There are: {', '.join(KINDS)}.")
         nodes = await asyncio.to_thread(self._deployment.nodes)
         victims = share(select(nodes, target), amount)
-        self._strikes = strikes
+        self._strikes, self._fell = strikes, fell
         made = await asyncio.gather(*(self._on(kind, victim, for_s) for victim in victims))
         return Made(all(each.effect for each in made), "; ".join(each.detail for each in made))
 
@@ -172,6 +175,7 @@ class Faults:
         self._strikes()
         _signal(identity, signal.SIGKILL)
         await self._until(lambda: not is_alive(identity))
+        self._fell()
         began = self._clock.monotonic()
         if victim.name == KEEPER:
             await asyncio.to_thread(self._deployment.bring_up)

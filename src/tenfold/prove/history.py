@@ -74,6 +74,8 @@ class Window(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="line", 
     end_us: int
     effect: bool
     detail: str = ""
+    fell_us: int = 0
+    """When the victim of a kill was seen to be gone; a busy machine takes its time over that. 0 where nobody dies."""
 
 
 class Head(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="line", tag="run"):

@@ -135,20 +135,25 @@ class Proof:
             await self._make(planned)
 
     async def _make(self, planned: Planned) -> None:
-        start = self._load.now_us()
+        start, gone = self._load.now_us(), 0
+
+        def fell() -> None:
+            nonlocal gone
+            gone = self._load.now_us()
 
         def strikes() -> None:  # looking for the victim takes its time, and excuses nothing
             nonlocal start
             start = self._load.now_us()
 
         try:
-            made = await self._faults.make(planned.kind, planned.target, planned.for_s, strikes=strikes)
+            made = await self._faults.make(planned.kind, planned.target, planned.for_s, strikes=strikes, fell=fell)
             effect, detail = made.effect, made.detail
         except Exception as error:  # noqa: BLE001 - whatever goes wrong, the run goes on and says so
             effect, detail = False, f"{type(error).__name__}: {error}"
             self._healing.trouble.append(f"{planned.kind} {planned.target}: {detail}")
         self._healing.faults += 1
-        self._history.add_window(Window(planned.kind, planned.target, start, self._load.now_us(), effect, detail))
+        end = self._load.now_us()
+        self._history.add_window(Window(planned.kind, planned.target, start, end, effect, detail, gone))
         self._say(f"{planned.kind} {planned.target}: {detail}")
 
     async def _heal(self) -> None:

@@ -28,7 +28,7 @@ def check(
     slack_us: int = SLACK_US,
 ) -> Findings:
     """Judges every request. Faults may excuse failures: kinds in `in_flight` those of requests that were open when the
-    fault began (up to `slack_us` after its start), kinds in `during` all that overlap its window.
+    fault began (up to `slack_us` after its victim was gone), kinds in `during` all that overlap its window.
 
     Names `no-answer` (unknown without a status code), `refused`, `server-error` (5xx), `held-too-long` (ok, but after
     more than `max_hold_us`; never excused). `n` counts the requests. Figures: `failed`, `excused`, `longest_hold_us`,
@@ -69,7 +69,7 @@ def failure(request: Operation) -> str | None:
 
 
 def _excused(request: Operation, window: Window, whole: bool, slack_us: int) -> bool:
-    last = window.end_us if whole else window.start_us + slack_us
+    last = window.end_us if whole else max(window.start_us, window.fell_us) + slack_us
     return request.sent_us <= last and request.end_us >= window.start_us
 
 
