@@ -46,13 +46,41 @@ class WebMap(msgspec.Struct, frozen=True):
     keep_alive_s: float
 
 
-class DatabaseMap(msgspec.Struct, frozen=True):
-    """The database; `path` is absolute, `hold_s` in seconds, `queue` in writes."""
+DatabaseBackend = Literal["sqlite", "postgres"]
 
-    backend: Literal["sqlite"]
+
+class ServerMap(msgspec.Struct, frozen=True):
+    """Where a database server is. It holds no password: `secret` is the file with it, seen from the map's `state`."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    """The service's role: it reads and writes rows and can do nothing else."""
+    secret: str
+    pool: int
+    """Connections of all processes of the service together, at most."""
+    tls: Literal["disable", "prefer", "require", "verify-full"] = "disable"
+    supervised: bool = True
+    """Whether Tenfold runs the server; else it is one that the user runs."""
+
+
+class DatabaseMap(msgspec.Struct, frozen=True):
+    """The database; `path` is absolute, `hold_s` in seconds, `queue` in writes.
+
+    `backend` is where reads and writes go. A process also opens `standby`, so that it can go there at once when a map
+    says so. While `gate` is `held`, new transactions wait (reads go on). `path` stays known on every step.
+    """
+
+    backend: DatabaseBackend
     path: str
     hold_s: float
     queue: int
+    server: ServerMap | None = None
+    standby: Literal["", "sqlite", "postgres"] = ""
+    gate: Literal["open", "held"] = "open"
+    way_back: bool = False
+    """Whether the database before this one can still be gone back to without loss (until `finalize`)."""
 
 
 class CacheMap(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -28,8 +28,26 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Where a database server is, and as whom this process works there."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    password: str = field(repr=False)
+    pool: int = 8
+    """Connections of this process at most."""
+    tls: str = "disable"
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseConfig:
-    """What a process needs to open its database; made from the map."""
+    """What a process needs to open its database; made from the map.
+
+    `backend` is where the work goes; `standby` is opened too, so that a later map can send the work there at once.
+    While `held`, new transactions wait.
+    """
 
     path: Path
     service: str
@@ -38,6 +56,10 @@ class DatabaseConfig:
     queue: int = 10_000
     migrations: Path | None = None
     """The service's revision files; None when it has none."""
+    backend: str = "sqlite"
+    standby: str = ""
+    server: ServerConfig | None = None
+    held: bool = False
 
 
 @dataclass(slots=True)
