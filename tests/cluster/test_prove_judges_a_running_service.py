@@ -77,7 +77,8 @@ def test_a_short_run_with_kills_and_a_pause_holds_and_can_be_judged_again(shorte
     assert "damaged in line 6" in err
 
 
-def test_ctrl_c_undoes_the_fault_and_marks_the_report(shortener: Deployed) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_undoes_the_fault_and_marks_the_report(shortener: Deployed, number: signal.Signals) -> None:
     shortener.up()
     pid = shortener.web_pid()
     process = shortener.start("prove", "--quick", "--seconds", "60", "--seed", "5", "--out", str(shortener.root / "o"))
@@ -85,7 +86,7 @@ def test_ctrl_c_undoes_the_fault_and_marks_the_report(shortener: Deployed) -> No
     deadline = time.monotonic() + 60
     while not undo_list.read() and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, (out, err)
     assert "Interrupted" in err

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tenfold.cli.main import EXIT_INTERRUPTED, Context
-from tenfold.cli.proving import check_target, choose_workloads, running_map, target_of
+from tenfold.cli.proving import cancelled_by_signals, check_target, choose_workloads, running_map, target_of
 from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.files import allow_many_descriptors
@@ -56,7 +56,7 @@ def command(context: Context, rate: float, seconds: float, workload: tuple[str, 
 
     Latency counts from the moment a request was due.
     """
-    return asyncio.run(_load(Place(context.root()), rate, seconds, workload, as_json))
+    return asyncio.run(cancelled_by_signals(_load(Place(context.root()), rate, seconds, workload, as_json)))
 
 
 async def _load(place: Place, rate: float, seconds: float, wanted: tuple[str, ...], as_json: bool) -> int:

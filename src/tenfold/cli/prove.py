@@ -14,6 +14,7 @@ import click
 from tenfold.cli.main import EXIT_ERROR, EXIT_INTERRUPTED, Context
 from tenfold.cli.proving import (
     LiveDeployment,
+    cancelled_by_signals,
     check_target,
     choose_workloads,
     database_of,
@@ -104,7 +105,7 @@ def command(context: Context, /, **options: Any) -> int:
     place = Place(context.root())
     scale = QUICK if options["quick"] else LONG if options["long_"] else FULL
     seed = SYSTEM_RANDOMNESS.bits(32) if options["seed"] is None else options["seed"]
-    return asyncio.run(_prove(place, scale, seed, options))
+    return asyncio.run(cancelled_by_signals(_prove(place, scale, seed, options)))
 
 
 async def _prove(place: Place, scale: Scale, seed: int, options: dict[str, Any]) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import signal
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from tenfold.control.deployment import Deployment, address_of
@@ -16,12 +19,23 @@ from tenfold.prove.probe.secret import probe_secret, secret_path
 from tenfold.prove.workloads import KNOWN, PROBE, Request
 from tenfold.topology.map import Map
 
+R = TypeVar("R")
+
 SERVICE_WORKLOADS = {"shortener": ("shortener",)}
 """Workloads that speak a service's own API, by the service's name."""
 
 _OWN = {name for names in SERVICE_WORKLOADS.values() for name in names}
 PROBE_WORKLOADS = tuple(name for name in KNOWN if name not in _OWN)
 ADD_PROBE = "Wrap its app with one line: `app = tf.asgi(Probe(tf, app), ...)` (`from tenfold import Probe`)."
+
+
+async def cancelled_by_signals(work: Coroutine[None, None, R]) -> R:
+    """Runs `work`; Ctrl-C and SIGTERM cancel it, so that it undoes what it made. Also where a shell without job control
+    started this process in the background, which means with SIGINT ignored."""
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await task
 
 
 class LiveDeployment:
