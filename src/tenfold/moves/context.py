@@ -1,0 +1,128 @@
+"""What a move is given: the deployment as a move sees it. `control` implements it, and tests have a small one.
+
+A move's builder takes a `Context` and returns a `Move`; everything that its stages touch, they reach from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from tenfold.core.clock import Clock
+from tenfold.core.redact import Secret
+from tenfold.moves.base import Move
+from tenfold.topology.map import Map, ServerMap
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+HELD_PATIENCE_S = 1.0
+"""How long a process that does not answer is waited for while writes are held: the fence protects them all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishResult:
+    """Who took over a map: `acked` by node name, and for each that did not, why (`silent`)."""
+
+    epoch: int
+    acked: tuple[str, ...]
+    silent: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every process that runs has taken it over."""
+        return not self.silent
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How the owner of the database connects: what `asyncpg.connect` takes. The password shows itself nowhere."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    password: Secret
+    tls: str = "disable"
+
+
+class Context(Protocol):
+    """The deployment as a move sees it. Every method may raise `Fenced`: a successor is in charge, stop at once."""
+
+    @property
+    def root(self) -> Path:
+        """The folder of tenfold.toml."""
+        ...
+
+    @property
+    def state(self) -> Path:
+        """Its `.tenfold`."""
+        ...
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The SQLite file of the service, on every step."""
+        ...
+
+    @property
+    def service(self) -> str:
+        """The service's name."""
+        ...
+
+    @property
+    def metadata(self) -> sa.MetaData:
+        """The tables of the service's code. Raises `AppError` when the app cannot be imported."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the process."""
+        ...
+
+    @property
+    def term(self) -> int:
+        """The term of this mover: higher than that of every mover before it, 1 and more."""
+        ...
+
+    @property
+    def move_id(self) -> str:
+        """The name of this move in the journal and in `tf_move`: the same for every mover that carries it on."""
+        ...
+
+    @property
+    def wanted(self) -> Map:
+        """The map as it is to be in the end. Its epoch means nothing."""
+        ...
+
+    def current(self) -> Map:
+        """The map as it is now (read from the disk)."""
+        ...
+
+    async def publish(self, change: Callable[[Map], Map], *, patience_s: float = 15.0) -> PublishResult:
+        """Writes `change(current)` as the next epoch, makes every web process take it over, and says who did.
+
+        Waits for those that do not at most `patience_s` seconds; it never raises because of them. When `change` changes
+        nothing, the present epoch is published once more, so it is safe to repeat.
+        """
+        ...
+
+    async def ensure_server(self) -> ServerMap:
+        """Makes the database server run and answer, with the service's database and roles; where it is.
+
+        A supervised one is made when there is none; one that the user runs is looked at. Safe to repeat.
+        """
+        ...
+
+    async def remove_server(self) -> None:
+        """Stops a supervised server and removes its data; leaves one that the user runs alone. Safe to repeat."""
+        ...
+
+    async def connect_owner(self) -> Access:
+        """How the owner connects to the service's database; the server must run."""
+        ...
+
+
+Builder = Callable[[Context], Awaitable[Move]]
+"""Makes a move. It may look (at sizes, versions), for what the plan says; it changes nothing."""
