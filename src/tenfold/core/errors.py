@@ -17,13 +17,16 @@ class TenfoldError(Exception):
     """Base of all errors that Tenfold raises on purpose.
 
     `code` is stable and documented (`TF-...`), `status` is the HTTP status when the error reaches a client,
-    `public` says whether the message may be shown to an HTTP client (otherwise only the title and the code are).
+    `public` says whether the message may be shown to an HTTP client (otherwise only the title and the code are),
+    `replayable` whether the very same work, begun anew in a moment, may succeed because what failed it is passing (a
+    database server that went away, an old map): surely not applied, and the web process may run its request again.
     """
 
     code = "TF-0"
     title = "Something went wrong"
     status = 500
     public = False
+    replayable = False
 
     def __init__(self, message: str, *, hint: str = "", code: str | None = None) -> None:
         super().__init__(message)
@@ -103,6 +106,14 @@ class Unavailable(TenfoldError):
     def __init__(self, message: str, *, hint: str = "", code: str | None = None, retry_after_s: float = 1.0) -> None:
         super().__init__(message, hint=hint, code=code)
         self.retry_after_s = retry_after_s
+
+
+class Interrupted(Unavailable):
+    """The database went away in the middle of a read, which cannot go on elsewhere by itself: begin it anew."""
+
+    code = "TF-INTERRUPTED"
+    title = "The database went away in the middle of it"
+    replayable = True
 
 
 class StorageFull(Unavailable):
