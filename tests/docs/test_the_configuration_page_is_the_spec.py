@@ -14,8 +14,18 @@ from tenfold.topology.spec import SETTINGS_MAX, TABLES, keys_of, parse_spec
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 HEAD = "| key | default | allowed | change | why |\n|---|---|---|---|---|\n"
-CHANGE = {Effect.LIVE: "live", Effect.NEW_PROCESSES: "new processes", Effect.NEW_START: "new start"}
-IN_MAP = {"service.name": "service", "service.app": "app"}
+CHANGE = {
+    Effect.LIVE: "live",
+    Effect.NEW_PROCESSES: "new processes",
+    Effect.MOVE: "move",
+    Effect.NEW_START: "new start",
+}
+IN_MAP = {
+    "service.name": "service",
+    "service.app": "app",
+    "database.url": "database.backend",
+    "database.pool": "database.server",
+}
 
 
 def rows(table: str) -> str:

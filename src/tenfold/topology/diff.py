@@ -1,7 +1,8 @@
 """The difference between what runs and what is wanted, as an ordered list of changes.
 
 Each field of the map is *live* (running processes take it over with the new epoch), needs *new processes* (started
-beside the old ones, which drain), or needs a *new start* of the deployment (the public socket or the data move).
+beside the old ones, which drain), needs a *move* (a live change of its own, with stages and a journal), or needs a *new
+start* of the deployment (the public socket or the file of the data change).
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ class Effect(Enum):
 
     LIVE = "taken over by running processes"
     NEW_PROCESSES = "new web processes start beside the old ones, which drain"
+    MOVE = "a move brings it about while the service goes on; see `tenfold climb` and `tenfold descend`"
     NEW_START = "needs `tenfold down` and `tenfold up`"
 
 
-_LIVE, _PROCESSES, _START = Effect.LIVE, Effect.NEW_PROCESSES, Effect.NEW_START
+_LIVE, _PROCESSES, _MOVE, _START = Effect.LIVE, Effect.NEW_PROCESSES, Effect.MOVE, Effect.NEW_START
 
 EFFECTS: dict[str, Effect] = {
     "service": _START,
@@ -39,11 +41,11 @@ EFFECTS: dict[str, Effect] = {
     "web.metrics": _LIVE,
     "web.drain_limit_s": _LIVE,
     "web.keep_alive_s": _PROCESSES,  # fixed when the server is made
-    "database.backend": _START,
+    "database.backend": _MOVE,
     "database.path": _START,
     "database.hold_s": _LIVE,
     "database.queue": _LIVE,
-    "database.server": _START,
+    "database.server": _PROCESSES,  # where it is changes only by a move, how many connections by an edit
     "database.standby": _LIVE,
     "database.gate": _LIVE,
     "database.way_back": _LIVE,

@@ -65,11 +65,12 @@ class ServerMap(msgspec.Struct, frozen=True):
     """Whether Tenfold runs the server; else it is one that the user runs."""
 
 
-class DatabaseMap(msgspec.Struct, frozen=True):
+class DatabaseMap(msgspec.Struct, frozen=True, omit_defaults=True):
     """The database; `path` is absolute, `hold_s` in seconds, `queue` in writes.
 
     `backend` is where reads and writes go. A process also opens `standby`, so that it can go there at once when a map
     says so. While `gate` is `held`, new transactions wait (reads go on). `path` stays known on every step.
+    Defaults are left out of the file, so that on step 1 it is the file of the first version.
     """
 
     backend: DatabaseBackend
@@ -118,12 +119,12 @@ class Map(msgspec.Struct, frozen=True):
 def map_of(spec: Spec, *, root: str, state: str, previous: Map | None, after: int = 0) -> Map:
     """The map that meets `spec`; `root` and `state` are absolute.
 
-    Nodes of `previous` that are still wanted keep their names. Its epoch follows from `previous` and `after` as
-    `next_map` says; when nothing differs, `previous` itself comes back.
+    Nodes of `previous` that are still wanted keep their names, and the data stays where it is. The epoch follows from
+    `previous` and `after` as `next_map` says; when nothing differs, `previous` itself comes back.
     """
     assert posixpath.isabs(root), "a map holds absolute paths only"
     assert posixpath.isabs(state), "a map holds absolute paths only"
-    return next_map(previous, _map(spec, root, state, () if previous is None else previous.nodes), after=after)
+    return next_map(previous, _map(spec, root, state, previous), after=after)
 
 
 def next_map(previous: Map | None, content: Map, *, after: int = 0) -> Map:
@@ -138,7 +139,8 @@ def next_map(previous: Map | None, content: Map, *, after: int = 0) -> Map:
     return msgspec.structs.replace(content, epoch=max(known, after) + 1)
 
 
-def _map(spec: Spec, root: str, state: str, running: tuple[NodeMap, ...]) -> Map:
+def _map(spec: Spec, root: str, state: str, previous: Map | None) -> Map:
+    running = () if previous is None else previous.nodes
     made = Map(
         epoch=1,
         service=spec.service.name,
@@ -154,7 +156,7 @@ def _map(spec: Spec, root: str, state: str, running: tuple[NodeMap, ...]) -> Map
             drain_limit_s=spec.web.drain_limit_s,
             keep_alive_s=spec.web.keep_alive_s,
         ),
-        database=_database(spec, state),
+        database=_database(spec, state, None if previous is None else previous.database),
         cache=CacheMap(spec.cache.entries, spec.cache.bytes),
         log=LogMap(spec.log.rotate_size, spec.log.keep),
         settings=dict(spec.settings),
@@ -163,10 +165,16 @@ def _map(spec: Spec, root: str, state: str, running: tuple[NodeMap, ...]) -> Map
     return msgspec.structs.replace(made, step=step_of(made))
 
 
-def _database(spec: Spec, state: str) -> DatabaseMap:
+def _database(spec: Spec, state: str, running: DatabaseMap | None) -> DatabaseMap:
     path = spec.database.path or f"data/{spec.service.name}.db"
     absolute = posixpath.normpath(posixpath.join(state, path))
-    return DatabaseMap("sqlite", absolute, spec.database.hold_s, spec.database.queue)
+    made = DatabaseMap("sqlite", absolute, spec.database.hold_s, spec.database.queue)
+    if running is None:
+        return made
+    # Where the data is changes only by a move; a spec that is edited, or a new start, leaves it where it is.
+    server = running.server and msgspec.structs.replace(running.server, pool=spec.database.pool)
+    kept = {name: getattr(running, name) for name in ("backend", "standby", "gate", "way_back")}
+    return msgspec.structs.replace(made, server=server, **kept)
 
 
 def _web_nodes(count: int, running: tuple[NodeMap, ...]) -> tuple[NodeMap, ...]:

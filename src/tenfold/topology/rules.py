@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tenfold.core.errors import UsageError
+from tenfold.core.redact import Secret
 from tenfold.core.units import format_duration, format_size, parse_duration, parse_size
 
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.I
 )
+_SERVER_URL = re.compile(r"postgres(ql)?://[^\s\x00-\x1f\x7f/]+(/[^\s\x00-\x1f\x7f]*)?")
 
 
 class Rule(Protocol):
@@ -44,6 +46,11 @@ class Key:
     rule: Rule
     reason: str
     default_shown: str = ""
+
+    @property
+    def secret(self) -> bool:
+        """Whether what is found there must not be shown, not even when it is wrong."""
+        return isinstance(self.rule, ServerUrl)
 
 
 @dataclass(frozen=True)
@@ -209,6 +216,21 @@ class Plain:
                 return found
             case _:
                 raise ValueError
+
+    def show(self, value: object) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True)
+class ServerUrl:
+    """The address of a PostgreSQL server, which may hold a password; the spec holds it as a `Secret`."""
+
+    allowed: str = 'a URL such as "postgresql://user:password@host:5432/database?sslmode=require"'
+
+    def read(self, found: object) -> Secret:
+        if not isinstance(found, str) or len(found) > 2000 or _SERVER_URL.fullmatch(found) is None:
+            raise ValueError
+        return Secret(found)
 
     def show(self, value: object) -> str:
         return str(value)

@@ -17,8 +17,21 @@ import msgspec
 from msgspec import Struct, field
 
 from tenfold.core.errors import SpecError
+from tenfold.core.redact import Secret
 from tenfold.core.units import escaped, shown
-from tenfold.topology.rules import REFUSALS, Duration, Host, Key, OneOf, Plain, Size, Text, WholeNumber, YesNo
+from tenfold.topology.rules import (
+    REFUSALS,
+    Duration,
+    Host,
+    Key,
+    OneOf,
+    Plain,
+    ServerUrl,
+    Size,
+    Text,
+    WholeNumber,
+    YesNo,
+)
 from tenfold.topology.steps import find_step
 
 Scalar = bool | int | float | str
@@ -128,6 +141,21 @@ class DatabaseSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         int,
         Key(WholeNumber(1, 1_000_000), "How many writes may wait at once; more get 503 with Retry-After at once."),
     ] = 10_000
+    url: Annotated[
+        Secret | None,
+        Key(
+            ServerUrl(),
+            "The PostgreSQL server that `tenfold climb 2` moves to. Without it, Tenfold runs one itself.",
+            "none",
+        ),
+    ] = None
+    pool: Annotated[
+        int,
+        Key(
+            WholeNumber(2, 1000),
+            "Connections to PostgreSQL, of all web processes together; more of them would only wait inside it.",
+        ),
+    ] = 16
 
 
 class CacheSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -268,7 +296,8 @@ def _read_value(path: str, key: Key, found: object, source: str) -> object:
     try:
         return key.rule.read(found)
     except REFUSALS:
-        raise SpecError(f"{source}: {path}: found {shown(found)}; allowed: {key.rule.allowed}.", hint=_PAGE) from None
+        what = "something else" if key.secret else shown(found)
+        raise SpecError(f"{source}: {path}: found {what}; allowed: {key.rule.allowed}.", hint=_PAGE) from None
 
 
 def _read_settings(table: Mapping[str, object], source: str) -> dict[str, object]:

@@ -1,7 +1,7 @@
-"""The eleven steps as data: what each is called, what it promises, how it is recognised and how it is wanted.
+"""The eleven steps as data: what each is called, what it promises and how it is recognised.
 
-A step is a predicate on the map (`holds`) and a delta on the spec (`delta`). Nobody asks "is this step 7": code asks
-the map for what it needs, and only `climb`, `descend` and `status` speak of steps.
+A step is a predicate on the map (`holds`); what must be wanted for it is in wants.py. Nobody asks "is this step 7":
+code asks the map for what it needs, and only `climb`, `descend` and `status` speak of steps.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ from tenfold.core.errors import UsageError
 
 if TYPE_CHECKING:
     from tenfold.topology.map import Map
-    from tenfold.topology.spec import Spec
 
 Holds = Callable[["Map"], bool]
-Delta = Callable[["Spec"], "Spec"]
 
 
 @dataclass(frozen=True)
@@ -37,17 +35,18 @@ class Step:
     """Whether this version of Tenfold can take the step."""
     holds: Holds
     """Whether a map has it. It looks at what the step brings, not at its number."""
-    delta: Delta
-    """The spec with the step wanted; raises `UsageError` for a step that does not exist yet."""
+
+    def missing(self) -> UsageError:
+        """The error for a step that this version cannot take."""
+        return UsageError(
+            f"Step {self.number} ({self.title}) does not exist yet in this version of Tenfold.",
+            hint=f"The highest step of this version is {highest_existing()}.",
+        )
 
 
 def _runs(role: str) -> Holds:
     """Holds as soon as a node has the role that the step brings."""
     return lambda current: any(node.role == role for node in current.nodes)
-
-
-def _wants_nothing_more(spec: Spec) -> Spec:
-    return spec
 
 
 def _one_server() -> Step:
@@ -59,29 +58,28 @@ def _one_server() -> Step:
         ("SQLite",),
         True,
         _runs("web"),
-        _wants_nothing_more,
     )
 
 
 def _later(number: int, title: str, promise: str, engines: tuple[str, ...], holds: Holds) -> Step:
-    def refuse(spec: Spec) -> Spec:
-        raise UsageError(
-            f"Step {number} ({title}) does not exist yet in this version of Tenfold.",
-            hint=f"The highest step of this version is {highest_existing()}.",
-        )
+    return Step(number, title.replace(",", "").replace(" ", "-"), title, promise, engines, False, holds)
 
-    return Step(number, title.replace(",", "").replace(" ", "-"), title, promise, engines, False, holds, refuse)
+
+def _separate_database() -> Step:
+    return Step(
+        2,
+        "separate-database",
+        "separate database",
+        "The data is on a database server: it moved there while it was written to.",
+        ("PostgreSQL",),
+        True,
+        lambda current: current.database.backend == "postgres",
+    )
 
 
 STEPS: tuple[Step, ...] = (
     _one_server(),
-    _later(
-        2,
-        "separate database",
-        "The data moves to a database server while it is written to.",
-        ("PostgreSQL",),
-        _runs("database"),
-    ),
+    _separate_database(),
     _later(
         3,
         "load balancer",

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tenfold.topology.diff import EFFECTS, Change, Effect, Plan, diff, effect_of
-from tenfold.topology.map import Map, NodeMap, map_of
+from tenfold.topology.map import Map, NodeMap, ServerMap, map_of
 from tenfold.topology.spec import parse_spec
 
 BASE = map_of(
@@ -18,15 +18,17 @@ BASE = map_of(
     state="/srv/shop/.tenfold",
     previous=None,
 )
-START, PROCESSES, LIVE = Effect.NEW_START, Effect.NEW_PROCESSES, Effect.LIVE
+START, MOVE, PROCESSES, LIVE = Effect.NEW_START, Effect.MOVE, Effect.NEW_PROCESSES, Effect.LIVE
 
 # What is expected is written down here once more, so that a change of the table is a change of two places.
 EXPECTED: dict[str, Effect] = {
-    **dict.fromkeys(["service", "root", "state", "public.host", "public.port", "database.backend"], START),
+    **dict.fromkeys(["service", "root", "state", "public.host", "public.port"], START),
     **dict.fromkeys(["database.path"], START),
-    **dict.fromkeys(["app", "web.keep_alive_s"], PROCESSES),
+    **dict.fromkeys(["database.backend"], MOVE),
+    **dict.fromkeys(["app", "web.keep_alive_s", "database.server"], PROCESSES),
     **dict.fromkeys(["step", "public.body_limit", "web.processes", "web.access_log", "web.metrics"], LIVE),
     **dict.fromkeys(["web.drain_limit_s", "database.hold_s", "database.queue"], LIVE),
+    **dict.fromkeys(["database.standby", "database.gate", "database.way_back"], LIVE),
     **dict.fromkeys(["cache.entries", "cache.bytes", "log.rotate_size", "log.keep"], LIVE),
 }
 
@@ -38,6 +40,8 @@ def another(value: Any) -> Any:
             return not value
         case int() | float():
             return value + 1
+        case None:
+            return ServerMap("127.0.0.1", 5432, "shop", "shop_web", "secrets/database-web", 16)
         case _:
             return value + "x"
 
@@ -103,7 +107,7 @@ def test_a_change_of_one_field_is_one_change_with_its_effect(path: str) -> None:
 def test_two_changes_are_in_order_and_the_stronger_effect_counts(one: str, other: str) -> None:
     plan = diff(BASE, changed(changed(BASE, other), one))
     assert [change.path for change in plan.changes] == [one, other]
-    order = [LIVE, PROCESSES, START]
+    order = [LIVE, PROCESSES, MOVE, START]
     assert plan.effect is max(EXPECTED[one], EXPECTED[other], key=order.index)
 
 

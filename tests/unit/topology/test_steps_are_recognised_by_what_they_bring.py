@@ -1,4 +1,4 @@
-"""The eleven steps: their order, their predicates over every set of roles, and their deltas."""
+"""The eleven steps: their order, and their predicates over every set of what a map can have."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from tenfold.core.errors import UsageError
 from tenfold.topology.map import Map, NodeMap, map_of
 from tenfold.topology.spec import parse_spec
 from tenfold.topology.steps import STEPS, Step, find_step, highest_existing, step_of
+from tenfold.topology.wants import climb_wants
 
 SPEC = parse_spec('[service]\nname = "shop"\napp = "shop.app:app"\n')
 BASE = map_of(SPEC, root="/srv", state="/srv/.tenfold", previous=None)
-ROLES = ["web", "database", "balancer", "replica", "cache", "edge", "store", "geodns", "queue", "metrics", "shard"]
+ROLES = ["web", "postgres", "balancer", "replica", "cache", "edge", "store", "geodns", "queue", "metrics", "shard"]
 
 
 def with_roles(roles: tuple[str, ...]) -> Map:
-    return msgspec.structs.replace(BASE, nodes=tuple(NodeMap(f"{role}-1", role) for role in roles))
+    """A map with a node of each role; "postgres" stands for data that is on a database server."""
+    nodes = tuple(NodeMap(f"{role}-1", role) for role in roles if role != "postgres")
+    database = msgspec.structs.replace(BASE.database, backend="postgres" if "postgres" in roles else "sqlite")
+    return msgspec.structs.replace(BASE, nodes=nodes, database=database)
 
 
 def test_there_are_eleven_in_order_with_names_of_their_own() -> None:
@@ -31,8 +35,8 @@ def test_there_are_eleven_in_order_with_names_of_their_own() -> None:
 
 
 def test_the_first_step_exists_and_holds_for_the_plainest_service() -> None:
-    assert [step.number for step in STEPS if step.exists] == [1]
-    assert highest_existing() == 1
+    assert [step.number for step in STEPS if step.exists] == [1, 2]
+    assert highest_existing() == 2
     assert STEPS[0].holds(BASE)
     assert (step_of(BASE), BASE.step) == (1, 1)
 
@@ -52,16 +56,15 @@ def test_a_map_is_on_the_highest_step_below_its_first_gap() -> None:
             assert step_of(with_roles(roles)) == gap
 
 
-def test_the_first_step_wants_nothing_more() -> None:
-    assert STEPS[0].delta(SPEC) == SPEC
-
-
 @pytest.mark.parametrize("step", [step for step in STEPS if not step.exists], ids=lambda step: step.slug)
 def test_a_step_that_does_not_exist_yet_is_refused_by_name(step: Step) -> None:
     with pytest.raises(UsageError) as caught:
-        step.delta(SPEC)
-    assert caught.value.message == f"Step {step.number} ({step.title}) does not exist yet in this version of Tenfold."
-    assert caught.value.hint == "The highest step of this version is 1."
+        climb_wants(BASE, step)
+    first = next(each for each in STEPS if not each.exists)
+    assert caught.value.message == f"Step {first.number} ({first.title}) does not exist yet in this version of Tenfold."
+    assert caught.value.hint == "The highest step of this version is 2."
+    with pytest.raises(UsageError, match=rf"Step {step.number} \({step.title}\) does not exist yet"):
+        climb_wants(BASE, step, only=True)
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.slug)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenfold.core.errors import SpecError
-from tenfold.topology.rules import Duration, Host, OneOf, Size, Text, WholeNumber, YesNo
+from tenfold.core.redact import Secret
+from tenfold.topology.rules import Duration, Host, OneOf, ServerUrl, Size, Text, WholeNumber, YesNo
 from tenfold.topology.spec import FILE_MAX, SETTINGS_MAX, TABLES, Spec, keys_of, parse_spec
 
 SERVICE = '[service]\nname = "shop"\napp = "shop.app:app"\n'
@@ -58,6 +59,7 @@ TAKES: dict[type, set[str]] = {
     OneOf: set(),
     Host: {"text"},
     Text: set(),
+    ServerUrl: set(),
 }
 
 
@@ -123,6 +125,12 @@ BEYOND: list[tuple[str, str, str]] = [
     ("database", "hold", '"601s"'),
     ("database", "queue", "0"),
     ("database", "queue", "1000001"),
+    ("database", "url", '"mysql://db.example.com/shop"'),
+    ("database", "url", '"postgresql://"'),
+    ("database", "url", '"postgresql://a b/shop"'),
+    ("database", "url", f'"postgresql://{"a" * 2000}"'),
+    ("database", "pool", "1"),
+    ("database", "pool", "1001"),
     ("cache", "entries", "0"),
     ("cache", "entries", "100000001"),
     ("cache", "bytes", "65535"),
@@ -167,6 +175,10 @@ AT_THE_BOUND: list[tuple[str, str, str, Any]] = [
     ("database", "hold", '"9m60s"', 600.0),
     ("database", "queue", "1", 1),
     ("database", "queue", "1000000", 1_000_000),
+    ("database", "url", '"postgres://db"', Secret("postgres://db")),
+    ("database", "url", '"postgresql://me:x@db:5432/shop?a=b"', Secret("postgresql://me:x@db:5432/shop?a=b")),
+    ("database", "pool", "2", 2),
+    ("database", "pool", "1000", 1000),
     ("cache", "entries", "1", 1),
     ("cache", "entries", "100000000", 100_000_000),
     ("cache", "bytes", '"64KB"', 65536),
@@ -382,3 +394,17 @@ def test_a_rule_refuses_or_gives_what_the_spec_can_hold(where: tuple[str, str], 
     except (ValueError, SpecError.__mro__[1]):
         return
     assert msgspec.convert(read, info.type) == read
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:hunter2@db /shop", "mysql://me:hunter2@db/shop", "me:hunter2@db"])
+def test_the_address_of_a_database_server_is_never_shown(url: str) -> None:
+    said = refusal(written("database", "url", f'"{url}"'))
+    assert said.startswith("database.url: found something else; allowed: a URL such as ")
+    assert "hunter2" not in said
+
+
+def test_a_spec_does_not_show_the_password_in_it() -> None:
+    spec = parse_spec(written("database", "url", '"postgresql://me:hunter2@db/shop"'))
+    assert "hunter2" not in repr(spec)
+    assert spec.database.url is not None
+    assert spec.database.url.reveal() == "postgresql://me:hunter2@db/shop"
