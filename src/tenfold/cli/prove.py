@@ -28,6 +28,7 @@ from tenfold.core.files import allow_many_descriptors, atomic_write, private_dir
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, SeededRandomness
 from tenfold.prove.history import read_history
 from tenfold.prove.load import CLIENTS_MAX
+from tenfold.prove.moves import MOVE, MOVE_KILLED
 from tenfold.prove.report import render
 from tenfold.prove.run import Order, Outcome, Proof, recheck
 from tenfold.prove.schedule import Recipe, schedule
@@ -76,6 +77,10 @@ LONG = Scale(
         Recipe("clock-step", "web", 5, 2),
     ),
 )
+MOVE_S = 3.0
+"""Seconds that a run sets aside for a move; one that takes longer delays the faults after it."""
+MOVE_STAGES = 16
+"""More than a move has; kills are spread over so many."""
 SCALES = {"quick": QUICK, "full": FULL, "long": LONG}
 
 
@@ -88,6 +93,9 @@ SCALES = {"quick": QUICK, "full": FULL, "long": LONG}
 @click.option("--workload", multiple=True, help=f"Only these: {', '.join(KNOWN)}.")
 @click.option("--no-faults", is_flag=True, help="Load and checkers alone.")
 @click.option("--disk-full", is_flag=True, help="Also fill the disk; the state must be on a small one of its own.")
+@click.option(
+    "--moves", type=click.IntRange(1, 1000), help="Also climb and descend so often; half of the movers are killed."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Where history and report go.  [default: .tenfold/proofs]")
 @click.option("--history", type=click.Path(path_type=Path), help="Judge a saved history instead of running.")
 @click.option("--json", "as_json_", is_flag=True, help="Print the verdicts as JSON.")
@@ -117,6 +125,7 @@ async def _prove(place: Place, scale: Scale, seed: int, options: dict[str, Any])
     seconds, rate = options["seconds"] or scale.seconds, options["rate"] or scale.rate
     randomness = SeededRandomness(seed)
     recipes = scale.recipes + ((Recipe("disk-full", "web", 1, 3),) if options["disk_full"] else ())
+    recipes += _moves(options["moves"] or 0, seed)
     faults = [] if options["no_faults"] else schedule(recipes, seconds, randomness)
     if not faults and not options["no_faults"]:
         raise UsageError(
@@ -132,6 +141,14 @@ async def _prove(place: Place, scale: Scale, seed: int, options: dict[str, Any])
     _reached(outcome, rate)
     code = _tell(outcome.verdicts, seed, report, options["as_json_"])
     return EXIT_INTERRUPTED if outcome.partial else code
+
+
+def _moves(times: int, seed: int) -> tuple[Recipe, ...]:
+    """Moves there and back, an even number so that the deployment ends where it was."""
+    killed = times // 2
+    whole = 2 * times - killed
+    stages = [1 + (seed + number * 5) % MOVE_STAGES for number in range(killed)]
+    return (Recipe(MOVE, "", whole, MOVE_S), *(Recipe(MOVE_KILLED, str(stage), 1, MOVE_S) for stage in stages))
 
 
 def _folder(below: Path, seed: int) -> Path:

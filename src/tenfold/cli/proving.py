@@ -15,6 +15,7 @@ from tenfold.core.errors import NotFound, Unavailable, UsageError
 from tenfold.core.randomness import SYSTEM_RANDOMNESS
 from tenfold.prove.client import Connection, Target
 from tenfold.prove.faults import KEEPER, NodeFacts
+from tenfold.prove.moves import MoveFacts
 from tenfold.prove.probe.secret import probe_secret, secret_path
 from tenfold.prove.workloads import KNOWN, PROBE, Request
 from tenfold.topology.map import Map
@@ -58,6 +59,19 @@ class LiveDeployment:
     def bring_up(self) -> None:
         """As `tenfold up`."""
         self._deployment.bring_up()
+
+    def step(self) -> int:
+        """The step that the map is on."""
+        current = self._deployment.place.read_map()
+        return 0 if current is None else current.step
+
+    def begin_move(self, step: int) -> None:
+        """As `tenfold climb` or `descend`, without waiting."""
+        raise NotImplementedError
+
+    def move_facts(self) -> MoveFacts:
+        """How the newest move stands."""
+        raise NotImplementedError
 
 
 def running_map(place: Place) -> Map:

@@ -12,16 +12,19 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError, UsageError
 from tenfold.core.randomness import Randomness
 from tenfold.drivers.sqlite import open_reader
-from tenfold.prove.checkers import availability, clients
+from tenfold.prove.checkers import availability, clients, holding
 from tenfold.prove.client import Target
 from tenfold.prove.faults import Deployment, Faults
 from tenfold.prove.history import History, Recording, Window, read_history
 from tenfold.prove.load import Load, Reached
+from tenfold.prove.moves import KINDS as MOVES
+from tenfold.prove.moves import MOVE, MOVE_KILLED, Movable, Mover
 from tenfold.prove.schedule import Planned
 from tenfold.prove.verdict import Finder, Sometimes, Verdict, combine, faults_took_effect, judge, not_run
 from tenfold.prove.workloads import KNOWN, Workload
@@ -30,6 +33,12 @@ HEALED_WITHIN_S = 60.0
 DISK_NOT_RUN = "needs --disk-full, and the state on a small file system of its own (root makes one)"
 IN_FLIGHT = ("kill",)
 """Faults that may cost a client the request that was open at that moment, and no other."""
+
+DATABASE_ROLES = ("database", "primary")
+HELD_US = {MOVE: 1_000_000, MOVE_KILLED: 25_000_000}
+"""How long a request may be held while a move passes; with its mover killed, as long as a gate holds at all."""
+DATABASE_HELD_US = 5_000_000
+"""The same while the database server is away, with its recovery after a crash."""
 
 REFUSED_DURING = {"disk-full": None, "clock-step": "ids"}
 """Faults during which requests may be refused: of every workload (None), or of one."""
@@ -70,6 +79,10 @@ class _Healing:
 Say = Callable[[str], None]
 
 
+class Provable(Deployment, Movable, Protocol):
+    """A deployment under proof: faults are made in it, and it can be moved."""
+
+
 class Proof:
     """One run against one deployment; its history goes to `history_path`."""
 
@@ -77,7 +90,7 @@ class Proof:
         self,
         order: Order,
         target: Target,
-        deployment: Deployment,
+        deployment: Provable,
         history_path: Path,
         *,
         clock: Clock,
@@ -93,6 +106,7 @@ class Proof:
         self._workloads = [make_workload(name, run) for name in order.workloads]
         self._load = Load(target, self._workloads, self._history.add, clock=clock, randomness=randomness)
         self._faults = Faults(deployment, clock, target)
+        self._mover = Mover(deployment, clock)
         self._deployment = deployment
         self._healing = _Healing()
         self._integrity: list[Verdict] = []
@@ -146,7 +160,10 @@ class Proof:
             start = self._load.now_us()
 
         try:
-            made = await self._faults.make(planned.kind, planned.target, planned.for_s, strikes=strikes, fell=fell)
+            if planned.kind in MOVES:
+                made = await self._mover.make(planned.kind, planned.target, strikes=strikes)
+            else:
+                made = await self._faults.make(planned.kind, planned.target, planned.for_s, strikes=strikes, fell=fell)
             effect, detail = made.effect, made.detail
         except Exception as error:  # noqa: BLE001 - whatever goes wrong, the run goes on and says so
             effect, detail = False, f"{type(error).__name__}: {error}"
@@ -226,10 +243,33 @@ def recheck(path: Path, workloads: Sequence[str]) -> list[Verdict]:
 def judge_requests(recording: Recording, sometimes: Sequence[Sometimes]) -> list[Verdict]:
     """No request failed that was not open when a process was killed, or refused while a fault says that it may be."""
     everybody = tuple(kind for kind, workload in REFUSED_DURING.items() if workload is None)
+    excusing = [window for window in recording.windows if not _of_database(window)]
     parts = []
     for name in sorted({operation.workload for operation in recording.operations}):
         during = (*everybody, *(kind for kind, workload in REFUSED_DURING.items() if workload == name))
-        seen = availability.check(recording.of(name), windows=recording.windows, in_flight=IN_FLIGHT, during=during)
+        seen = availability.check(recording.of(name), windows=excusing, in_flight=IN_FLIGHT, during=during)
         parts.append(judge("P1", seen, workload=f"requests of {name}", sometimes=sometimes))
     whole = clients.check(recording.operations)
-    return [*parts, judge("P1", whole, workload="history")]
+    return [*parts, *_judge_holding(recording), judge("P1", whole, workload="history")]
+
+
+def _of_database(window: Window) -> bool:
+    return window.kind not in MOVES and (window.target in DATABASE_ROLES or window.target.startswith("db-"))
+
+
+def _judge_holding(recording: Recording) -> list[Verdict]:
+    """Work is held while a move passes or the database is away, and not failed."""
+    moved = [window for window in recording.windows if window.kind == MOVE]
+    killed = [window for window in recording.windows if window.kind == MOVE_KILLED]
+    away = [window for window in recording.windows if _of_database(window)]
+    parts = []
+    for promise, windows, limit_us, what in (
+        ("P1", moved, HELD_US[MOVE], "requests during moves"),
+        ("P2", killed, HELD_US[MOVE_KILLED], "requests while a mover was killed"),
+        ("P4", away, DATABASE_HELD_US, "requests without a database"),
+    ):
+        if windows:
+            happened = [Sometimes(f"{what} had a cause", sum(window.effect for window in windows))]
+            found = holding.check(recording.operations, windows, limit_us=limit_us)
+            parts.append(judge(promise, found, workload=what, sometimes=happened))
+    return parts

@@ -12,6 +12,7 @@ from tenfold.prove.checkers import (
     bank,
     clients,
     counter,
+    holding,
     register,
     sessions,
     set_full,
@@ -405,3 +406,23 @@ def test_all_anomalies_are_counted_and_the_first_few_are_kept_short() -> None:
     assert found.anomalies == {"lost": 40, "unexpected": 50}
     assert {name: len(each) for name, each in named(found).items()} == {"lost": 5, "unexpected": 5}
     assert named(found)["lost"][0][1] == ("read_all", "50 values")
+
+
+# --- work held while a move passes
+
+
+def test_a_request_that_fails_during_a_move_is_named() -> None:
+    windows = [Window("move", "2", 10, 20, True)]
+    before, open_then = op("write", 1, 0, 9, UNKNOWN), op("write", 2, 5, 12, UNKNOWN)
+    found = holding.check([before, open_then], windows, limit_us=100)
+    proves(found, "failed", ("write", 2))
+    assert found.n == 1
+
+
+def test_a_request_held_longer_than_promised_is_named() -> None:
+    windows = [Window("move", "2", 10, 20, True), Window("move", "1", 200, 210, True)]
+    short, long = op("write", 1, 5, 12), op("write", 2, 30, 205)
+    found = holding.check([short, long, op("write", 3, 100, 110)], windows, limit_us=100)
+    proves(found, "held-too-long", ("write", 2))
+    assert found.n == 2
+    assert found.figures["longest_hold_us"] == 175

@@ -10,6 +10,7 @@
 | `sessions` | versions that one client wrote and read | read-your-writes, monotonic-reads, monotonic-writes, ... |
 | `staleness` | the age of what a cache answers | stale, unwritten-version, failed-write-seen |
 | `availability` | requests that failed or were held | no-answer, refused, server-error, held-too-long |
+| `holding` | requests that were open during a move, or while the database was away | failed, held-too-long |
 | `clients` | the history itself | client-overlaps, client-after-unknown |
 
 They share one notion of order: an operation precedes another when it ended before the other was sent (strictly).
