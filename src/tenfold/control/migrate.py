@@ -12,7 +12,6 @@ error. Killed at any point, it can be run again.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,17 +23,12 @@ import msgspec
 import sqlalchemy as sa
 
 from tenfold.blocks.database import Database
-from tenfold.blocks.database.schema import (
-    CURRENT_VERSION,
-    OWN_MIGRATIONS,
-    apply_own,
-    own_version,
-    record_revision,
-)
 from tenfold.control.migrations.backup import back_up
-from tenfold.control.migrations.facts import Difference, Facts, differences, told
-from tenfold.control.migrations.revisions import MigrationNeeded, Revision, Revisions, check_agrees, place
-from tenfold.control.migrations.store import Store, empty_store, facts_of_code, open_store
+from tenfold.control.migrations.facts import Facts
+from tenfold.control.migrations.performing import perform
+from tenfold.control.migrations.planning import Report, describe, plan
+from tenfold.control.migrations.revisions import Revisions, check_agrees
+from tenfold.control.migrations.store import empty_store, facts_of_code, open_store, scratch
 from tenfold.control.migrations.writing import write_revisions
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import TenfoldError, Unavailable, UsageError
@@ -42,6 +36,10 @@ from tenfold.core.files import private_dir
 from tenfold.drivers.sqlite import WriterLock
 from tenfold.serve.loading import load_app
 from tenfold.topology import map as maps
+
+__all__ = [
+    "Report", "check_revisions", "describe", "load_service", "main", "migrate", "migrate_map", "write_next",
+]  # fmt: skip
 
 LOCK_WAIT_S = 30.0
 LOCK_LOOK_S = 0.01
@@ -66,45 +64,6 @@ class HasTables(Protocol):
         ...
 
 
-class Report(msgspec.Struct, frozen=True):
-    """What was done (or, in a dry run, would be)."""
-
-    database: str
-    dry_run: bool = False
-    own: tuple[int, ...] = ()
-    """Versions of Tenfold's own schema."""
-    recorded: tuple[str, ...] = ()
-    """Revisions that the database had already, only written down."""
-    applied: tuple[str, ...] = ()
-    """Revisions of the service."""
-    created: tuple[str, ...] = ()
-    """Tables and indexes made straight from the code, for a service without revisions."""
-    backup: str = ""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def changes(self) -> bool:
-        """Whether the database changes at all."""
-        return bool(self.own or self.recorded or self.applied or self.created)
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What is to be done, decided before anything is touched."""
-
-    own: tuple[int, ...]
-    stamp: tuple[Revision, ...] = ()
-    apply: tuple[Revision, ...] = ()
-    create: tuple[Difference, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def target(self) -> str:
-        """What a copy that is kept before this plan is named after."""
-        if self.apply:
-            return self.apply[0].id
-        return "tables" if self.create else f"tenfold-{self.own[0]}" if self.own else ""
-
-
 def load_service(wanted: maps.Map) -> HasTables:
     """Imports the service's app and returns its Tenfold object. `AppError` names file and line when that fails."""
     return cast(HasTables, load_app(wanted.app, Path(wanted.root)).runtime)
@@ -126,25 +85,28 @@ def migrate(
     revision that is named.
     """
     revisions = Revisions(root, service.name)
-    code = facts_of_code(service.metadata, clock.wall_us())
-    notes = check_agrees(revisions, code, clock.wall_us) if revisions else []
+    code, notes = _tried_in_memory(revisions, service.metadata, clock.wall_us)
     if dry_run:
-        return _dry(revisions, code, path, clock, notes)
+        opened = open_store(path) if path.exists() else empty_store()
+        with opened as store:
+            return plan(revisions, code, store, clock.wall_us).report(str(path), dry_run=True, notes=notes)
     private_dir(path.parent)
     with _turn(path, clock), open_store(path) as store:
-        plan = _plan(revisions, code, store, clock.wall_us)
+        planned = plan(revisions, code, store, clock.wall_us)
         kept, untold = None, ""
-        if backup and plan.target and store.facts():
-            kept, untold = back_up(store.raw, path, plan.target)
-        _perform(plan, service, revisions, store, clock.wall_us)
-        return _report(plan, path, backup=str(kept or ""), notes=[*notes, *([untold] if untold else [])])
+        if backup and planned.target and store.facts():
+            kept, untold = back_up(store.raw, path, planned.target)
+        perform(planned, service.metadata, revisions, store, clock.wall_us)
+        return planned.report(str(path), backup=str(kept or ""), notes=[*notes, *([untold] if untold else [])])
 
 
-def _dry(revisions: Revisions, code: Facts, path: Path, clock: Clock, notes: list[str]) -> Report:
-    opened = open_store(path) if path.exists() else empty_store()
-    with opened as store:
-        plan = _plan(revisions, code, store, clock.wall_us)
-    return _report(plan, path, dry_run=True, notes=notes)
+def _tried_in_memory(revisions: Revisions, metadata: sa.MetaData, now_us: Callable[[], int]) -> tuple[Facts, list[str]]:
+    """What SQLite makes of the code, and what the revisions build beyond it. MigrationNeeded when they do not agree."""
+    code = facts_of_code(metadata, now_us())
+    if not revisions:
+        return code, []
+    with scratch(now_us()) as empty:
+        return code, check_agrees(revisions, empty, code, now_us)
 
 
 @contextmanager
@@ -163,85 +125,6 @@ def _turn(path: Path, clock: Clock) -> Iterator[None]:
         yield
     finally:
         lock.close()
-
-
-def _plan(revisions: Revisions, code: Facts, store: Store, now_us: Callable[[], int]) -> Plan:
-    own = tuple(step.version for step in OWN_MIGRATIONS if step.version > own_version(store.raw))
-    have = store.facts()
-    if not revisions:
-        found = _creatable(revisions, store, differences(have, code))
-        left = tuple(f"{difference.sentence}; it stays." for difference in found if difference.harmless)
-        return Plan(own, create=tuple(difference for difference in found if difference.creatable), notes=left)
-    if revisions.current(store) is not None or not have:
-        return Plan(own, apply=tuple(revisions.pending(store)))
-    there = place(revisions, have, now_us)
-    if there is None:
-        raise MigrationNeeded(
-            "The database has tables, no record of revisions, and is not what any of the revisions builds. "
-            f"From the code it differs in this: {told(differences(have, code))}.",
-            hint="Write the first revision so that it builds the tables as they are, then the changes as the next one.",
-        )
-    line = revisions.line()
-    reached = line.index(there) + 1
-    return Plan(own, stamp=tuple(line[:reached]), apply=tuple(line[reached:]))
-
-
-def _creatable(revisions: Revisions, store: Store, found: list[Difference]) -> list[Difference]:
-    """`found`, if it needs nothing but new tables and indexes."""
-    if revisions.current(store) is not None:
-        revisions.pending(store)  # says which file is missing
-    needed = [difference for difference in found if not difference.creatable and not difference.harmless]
-    if needed:
-        raise MigrationNeeded(
-            f"The database differs from the code: {told(needed)}.",
-            hint='Run `tenfold migrate --new "message"` to write the revision that changes it.',
-        )
-    return found
-
-
-def _perform(plan: Plan, service: HasTables, revisions: Revisions, store: Store, now_us: Callable[[], int]) -> None:
-    apply_own(store.raw, now_us=now_us())
-    assert own_version(store.raw) >= CURRENT_VERSION, "our own schema is in place before the service's"
-    if plan.stamp:
-        revisions.stamp(store, list(plan.stamp), now_us())
-    revisions.apply(store, plan.apply, now_us)
-    if plan.create:
-        _create(plan.create, service, store, now_us())
-
-
-def _create(missing: Sequence[Difference], service: HasTables, store: Store, now_us: int) -> None:
-    digest = hashlib.sha256(told(list(missing), len(missing)).encode()).hexdigest()
-    with store.engine.begin() as connection:
-        service.metadata.create_all(connection)
-        for table in service.metadata.sorted_tables:
-            for index in table.indexes:
-                index.create(connection, checkfirst=True)
-        record_revision(store.raw, service.name, f"tables-{digest[:12]}", "expand", now_us)
-
-
-def _report(plan: Plan, path: Path, *, dry_run: bool = False, backup: str = "", notes: Sequence[str] = ()) -> Report:
-    return Report(
-        database=str(path),
-        dry_run=dry_run,
-        own=plan.own,
-        recorded=tuple(map(str, plan.stamp)),
-        applied=tuple(map(str, plan.apply)),
-        created=tuple(difference.sentence.removesuffix(" is missing") for difference in plan.create),
-        backup=backup,
-        notes=(*plan.notes, *notes),
-    )
-
-
-def describe(report: Report) -> list[str]:
-    """The report as lines for a person."""
-    would = "would be " if report.dry_run else ""
-    lines = [f"tenfold's own tables: version {version} {would}applied" for version in report.own]
-    lines += [f"revision {name}: was there already, {would}recorded" for name in report.recorded]
-    lines += [f"revision {name}: {would}applied" for name in report.applied]
-    lines += [f"{name}: {would}created" for name in report.created]
-    if report.backup:
-        lines.append(f"The database before this: {report.backup}")
-    return [*(lines or ["The database is up to date."]), *report.notes]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -273,9 +156,7 @@ def _from_map(map_path: Path, *, dry_run: bool, backup: bool) -> Report:
 
 def check_revisions(service: HasTables, root: Path, clock: Clock = SYSTEM_CLOCK) -> None:
     """MigrationNeeded when the service has revisions and they do not build the tables of its code."""
-    revisions = Revisions(root, service.name)
-    if revisions:
-        check_agrees(revisions, facts_of_code(service.metadata, clock.wall_us()), clock.wall_us)
+    _tried_in_memory(Revisions(root, service.name), service.metadata, clock.wall_us)
 
 
 def write_next(service: HasTables, root: Path, path: Path, message: str, clock: Clock = SYSTEM_CLOCK) -> list[Path]:

@@ -6,7 +6,6 @@ A revision file lives in `migrations/versions/` of the service. Besides Alembic'
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,15 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 
-from tenfold.blocks.database.schema import record_revision
 from tenfold.control.migrations.facts import Facts, differences, read_facts, told
-from tenfold.control.migrations.store import Store, scratch
-from tenfold.core.errors import StorageDamaged, StorageFull, TenfoldError, UsageError
-from tenfold.drivers.sqlite import translated
+from tenfold.control.migrations.store import Store, driver_error, said
+from tenfold.core.errors import TenfoldError, UsageError
+
+_RECORDED = sa.text("SELECT revision FROM tf_schema WHERE component = :component ORDER BY seq DESC")
+_SINCE = sa.text(
+    "SELECT kind, revision = :revision FROM tf_schema WHERE component = :component AND seq >="
+    " (SELECT max(seq) FROM tf_schema WHERE component = :component AND revision = :revision)"
+)
 
 FOLDER = "migrations"
 KINDS = ("expand", "contract")
@@ -105,9 +108,20 @@ class Revisions:
         return [_revision(file) for file in reversed(files)]
 
     def current(self, store: Store) -> str | None:
-        """The revision that the database records, or None."""
-        with store.engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+        """The revision that the database records, or None.
+
+        Alembic's table says it. A database whose rows came from another one by a move may lack that table; then our
+        own record says it.
+        """
+        with store.reading() as connection:
+            return MigrationContext.configure(connection).get_current_revision() or self._recorded(store, connection)
+
+    def _recorded(self, store: Store, connection: sa.Connection) -> str | None:
+        if not store.records(connection):
+            return None
+        ids = {revision.id for revision in self.line()}
+        rows = connection.execute(_RECORDED, {"component": self.component}).scalars()
+        return next((revision for revision in rows if revision in ids), None)
 
     def pending(self, store: Store) -> list[Revision]:
         """What is still to be applied, in order; nothing when a newer version of the service migrated it further.
@@ -137,8 +151,7 @@ class Revisions:
         done: list[Revision] = []
         for revision in wanted:
             try:
-                with store.engine.connect() as connection:
-                    self._run(store, connection, revision, now_us)
+                self._run(store, revision, now_us)
             except Exception as error:
                 raise _failed(store, revision, error, done) from error
             done.append(revision)
@@ -147,32 +160,47 @@ class Revisions:
     def stamp(self, store: Store, there: list[Revision], now_us: int) -> None:
         """Records that the database has all of `there` already, without running anything."""
         script = self.script()
-        with store.engine.begin() as connection:
+
+        def write(connection: sa.Connection) -> None:
             MigrationContext.configure(connection).stamp(script, there[-1].id)
             for revision in there:
-                record_revision(store.raw, self.component, revision.id, revision.kind, now_us)
+                store.record(connection, self.component, revision.id, revision.kind, now_us)
 
-    def _run(self, store: Store, connection: sa.Connection, revision: Revision, now_us: Callable[[], int]) -> None:
-        script = self.script()
-        strict_before = _strict(read_facts(connection))
-        connection.rollback()  # reading began a transaction; Alembic begins its own
+        store.transact(write)
 
-        def recorded(*_: Any, **__: Any) -> None:
-            _check_rules(connection, strict_before)
-            record_revision(store.raw, self.component, revision.id, revision.kind, now_us())
+    def _run(self, store: Store, revision: Revision, now_us: Callable[[], int]) -> None:
+        script, line = self.script(), [each.id for each in self.line()]
+        before = line[: line.index(revision.id)][-1:]
 
         def upgrade(heads: Any, _context: MigrationContext) -> Any:
             return script._upgrade_revs(revision.id, heads)
 
-        with EnvironmentContext(self.config, script, fn=upgrade) as environment:
-            environment.configure(
-                connection=connection,
-                transactional_ddl=True,
-                transaction_per_migration=True,
-                render_as_batch=True,
-                on_version_apply=recorded,
-            )
-            environment.run_migrations()
+        def work(connection: sa.Connection) -> None:
+            strict_before = _strict(read_facts(connection))
+            context = MigrationContext.configure(connection)
+            if before and not context.get_current_heads():
+                context.stamp(script, before[0])  # only our own record had it; see `current`
+
+            def recorded(*_: Any, **__: Any) -> None:
+                _check_rules(store, connection, strict_before)
+                store.record(connection, self.component, revision.id, revision.kind, now_us())
+
+            with EnvironmentContext(self.config, script, fn=upgrade) as environment:
+                environment.configure(
+                    connection=connection, transactional_ddl=True, render_as_batch=True, on_version_apply=recorded
+                )
+                environment.get_context().autocommit_block = _outside  # type: ignore[method-assign]
+                environment.run_migrations()
+
+        store.transact(work, alone=True)
+
+
+def _outside() -> Any:
+    raise MigrationNeeded(
+        "A revision is one transaction and cannot work outside of it (autocommit_block).",
+        hint="Leave the block out; a statement that insists on it is run by hand.",
+        code="TF-MIGRATE-3",
+    )
 
 
 def _revision(file: Script) -> Revision:
@@ -188,7 +216,7 @@ def _strict(facts: Facts) -> set[str]:
     return {name for name, table in facts.items() if table.strict}
 
 
-def _check_rules(connection: sa.Connection, strict_before: set[str]) -> None:
+def _check_rules(store: Store, connection: sa.Connection, strict_before: set[str]) -> None:
     """What must hold before a revision may be committed."""
     now = read_facts(connection)
     lost = sorted(name for name in strict_before if name in now and not now[name].strict)
@@ -197,54 +225,54 @@ def _check_rules(connection: sa.Connection, strict_before: set[str]) -> None:
             f"The revision rebuilds {', '.join(lost)} without STRICT.",
             hint="Give its batch_alter_table the argument table_kwargs={'sqlite_strict': True}.",
         )
-    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchone()
-    if broken is not None:
-        raise MigrationNeeded(f"The revision leaves a row of {broken[0]} that refers to no row of {broken[2]}.")
+    broken = store.broken_reference(connection)
+    if broken:
+        raise MigrationNeeded(f"The revision leaves {broken}.")
 
 
 def _reaches(store: Store, component: str, revision: str) -> bool:
-    rows = store.raw.execute(
-        "SELECT kind, revision = ? FROM tf_schema WHERE component = ? AND seq >="
-        " (SELECT max(seq) FROM tf_schema WHERE component = ? AND revision = ?)",
-        (revision, component, component, revision),
-    ).fetchall()
+    with store.reading() as connection:
+        rows = connection.execute(_SINCE, {"component": component, "revision": revision}).all()
     return bool(rows) and not any(kind == "contract" and not own for kind, own in rows)
 
 
 def _failed(store: Store, revision: Revision, error: Exception, done: list[Revision]) -> TenfoldError:
-    cause = getattr(error, "orig", None) or error
+    cause = driver_error(error)
     told_before = f" {len(done)} before it stay applied." if done else ""
-    if isinstance(cause, sqlite3.Error):
-        storage = translated(cause, store.name)
-        if isinstance(storage, StorageFull | StorageDamaged):
-            text = f"Revision {revision} was rolled back: {storage.message}{told_before}"
-            return type(storage)(text, hint=storage.hint)
-    reason = cause.message if isinstance(cause, TenfoldError) else f"{type(cause).__name__}: {cause}"
+    storage = store.storage_error(cause)
+    if storage is not None:
+        text = f"Revision {revision} was rolled back: {storage.message}{told_before}"
+        return type(storage)(text, hint=storage.hint, code=storage.code)
+    reason = cause.message if isinstance(cause, TenfoldError) else f"{type(cause).__name__}: {said(cause)}"
     hint = cause.hint if isinstance(cause, TenfoldError) else "Correct the file and run the same command again."
     return MigrationFailed(f"Revision {revision} failed and was rolled back: {reason}{told_before}", hint=hint)
 
 
-def place(revisions: Revisions, have: Facts, now_us: Callable[[], int]) -> Revision | None:
-    """The newest revision whose tables are exactly `have`: where an unrecorded database stands. None when nowhere."""
+def place(revisions: Revisions, empty: Store, have: Facts, now_us: Callable[[], int]) -> Revision | None:
+    """The newest revision whose tables are exactly `have`: where an unrecorded database stands. None when nowhere.
+
+    `empty` is a scratch database of the kind of that one.
+    """
     found = None
-    with scratch(now_us()) as store:
-        for revision in revisions.line():
-            revisions.apply(store, [revision], now_us)
-            if not differences(store.facts(), have):
-                found = revision
+    for revision in revisions.line():
+        revisions.apply(empty, [revision], now_us)
+        if not differences(empty.facts(), have):
+            found = revision
     return found
 
 
-def facts_of_revisions(revisions: Revisions, now_us: Callable[[], int]) -> Facts:
-    """The tables that all revisions build together."""
-    with scratch(now_us()) as store:
-        revisions.apply(store, revisions.line(), now_us)
-        return store.facts()
+def facts_of_revisions(revisions: Revisions, empty: Store, now_us: Callable[[], int]) -> Facts:
+    """The tables that all revisions build together in `empty`, a scratch database."""
+    revisions.apply(empty, revisions.line(), now_us)
+    return empty.facts()
 
 
-def check_agrees(revisions: Revisions, code: Facts, now_us: Callable[[], int]) -> list[str]:
-    """MigrationNeeded when the revisions do not build what the code needs; sentences on what they build beyond that."""
-    found = differences(facts_of_revisions(revisions, now_us), code)
+def check_agrees(revisions: Revisions, empty: Store, code: Facts, now_us: Callable[[], int]) -> list[str]:
+    """MigrationNeeded when the revisions do not build what the code needs; sentences on what they build beyond that.
+
+    They are tried in `empty`, a scratch database; `code` is how a database of the same kind shows the code's tables.
+    """
+    found = differences(facts_of_revisions(revisions, empty, now_us), code)
     needed = [difference for difference in found if not difference.harmless]
     if needed:
         raise MigrationNeeded(

@@ -93,7 +93,7 @@ def _starting_point(
 def _as_is(store: Store, metadata: sa.MetaData) -> sa.MetaData:
     """The tables of a database, with the code's types wherever they are stored in the same way."""
     found = sa.MetaData()
-    with store.engine.connect() as connection:
+    with store.reading() as connection:
         found.reflect(connection, only=lambda name, _: not is_own(name))
         dialect = connection.dialect
     strict = {name for name, facts in store.facts().items() if facts.strict}
@@ -109,7 +109,7 @@ def _as_is(store: Store, metadata: sa.MetaData) -> sa.MetaData:
 
 def _operations(store: Store, metadata: sa.MetaData) -> ops.UpgradeOps:
     """What leads from the schema in `store` to `metadata`."""
-    with store.engine.connect() as connection:
+    with store.reading() as connection:
         context = MigrationContext.configure(
             connection,
             opts={
@@ -199,7 +199,8 @@ def _kind(upgrade: ops.UpgradeOps) -> str:
 
 def _check(revisions: Revisions, metadata: sa.MetaData, path: Path, now_us: Callable[[], int]) -> None:
     try:
-        left = told(differences(facts_of_revisions(revisions, now_us), facts_of_code(metadata, now_us())))
+        with scratch(now_us()) as empty:
+            left = told(differences(facts_of_revisions(revisions, empty, now_us), facts_of_code(metadata, now_us())))
     except MigrationFailed as error:
         left = error.message
     if left:
