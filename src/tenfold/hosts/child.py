@@ -19,6 +19,7 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError
 from tenfold.core.files import storage_error
 from tenfold.hosts import wire
+from tenfold.hosts.accounts import account_of, inherited
 from tenfold.hosts.backoff import Backoff
 from tenfold.hosts.logs import last_report, open_for_child, tail
 from tenfold.hosts.process import Process, Reaper, adopt
@@ -103,7 +104,7 @@ class Child:
         }
 
     async def stop(self, grace_s: float | None = None) -> str:
-        """Ends it: SIGTERM, then SIGKILL after the grace. Answers `drained`, `killed`, or `gone` if it did not run."""
+        """Asks it to end, and kills it after the grace. Answers `drained`, `killed`, or `gone` if it did not run."""
         if self._life is None or self.finished.is_set():
             return "gone"
         self._unwanted.set()
@@ -112,7 +113,7 @@ class Child:
             await self._life
             return "gone"
         self.state = "stopping"
-        process.send(signal.SIGTERM)
+        process.send(self.launch.stop_number)
         how = "drained"
         if not await _within(process.ended, self.launch.grace_s if grace_s is None else grace_s):
             how = "killed"
@@ -193,7 +194,12 @@ class Child:
         try:
             self._log_offset = os.fstat(output).st_size
             process = around.reaper.start(
-                launch.argv, cwd=launch.cwd, env=self._environment(), output=output, descriptors=self._descriptors()
+                launch.argv,
+                cwd=launch.cwd,
+                env=self._environment(),
+                output=output,
+                descriptors=self._descriptors(),
+                account=account_of(launch.user),
             )
         except OSError as error:
             raise TenfoldError(f"{launch.argv[0]} cannot be started: {error.strerror}.", code="TF-SPAWN") from error
@@ -219,7 +225,7 @@ class Child:
             extra["TENFOLD_NODE_SOCKET"] = str(self._around.socket_of(self.launch.node))
         if self.launch.listener:
             extra["TENFOLD_LISTEN_FD"] = str(self._around.listener())
-        return {**os.environ, **self.launch.env, **extra}
+        return {**inherited(self.launch.user), **self.launch.env, **extra}
 
     async def _watch_readiness(self) -> None:
         """Asks until it says that it is ready once in this life."""

@@ -163,7 +163,7 @@ def stop_left(records: Sequence[Record]) -> dict[str, str]:
     for stage in sorted({record.launch.stage for record in records}):
         these = [record for record in records if record.launch.stage == stage]
         for record in these:
-            _signal(record, signal.SIGTERM)
+            _signal(record, record.launch.stop_number)
         stopped.update((record.launch.node, _await_end(record)) for record in these)
     return stopped
 

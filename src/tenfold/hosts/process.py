@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tenfold.hosts.accounts import Account
 from tenfold.hosts.identity import Identity, identity_of, open_pidfd, send_signal
 
 
@@ -66,9 +67,19 @@ class Reaper:
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
 
     def start(
-        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], output: int, descriptors: Sequence[int]
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        output: int,
+        descriptors: Sequence[int],
+        account: Account | None = None,
     ) -> Process:
-        """Starts a process in its own session, with `output` as stdout and stderr. Raises OSError when it cannot."""
+        """Starts a process in its own session, with `output` as stdout and stderr, as `account` (None: as ourselves).
+
+        Raises OSError when it cannot.
+        """
         popen = subprocess.Popen(  # noqa: S603 - only our own user can say what to run
             argv,
             cwd=cwd,
@@ -78,6 +89,9 @@ class Reaper:
             stderr=output,
             pass_fds=tuple(descriptors),
             start_new_session=True,
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=account.groups if account else None,
         )
         # It cannot be reaped before the loop runs again, so its pid is its own until then, dead or not.
         identity = identity_of(popen.pid) or Identity(popen.pid, 0, "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import signal
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from tenfold.hosts.identity import Identity
 
 NODE_NAME = re.compile(r"^[a-z][a-z0-9-]{0,40}$")
 _MAX_WORDS = 64
+STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT")
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,9 @@ class Launch:
 
     `listener`: it inherits the public socket (and can hand it back). `socket`: it answers on `run/<node>.sock`.
     `map`: it wants to hear of new map epochs. `restart`: it is started again when it ends. `grace_s`: seconds between
-    SIGTERM and SIGKILL. `stage`: children of a lower stage are stopped first when everything stops.
+    `stop_signal` (by its name) and SIGKILL. `stage`: children of a lower stage are stopped first when everything stops:
+    0 who changes the deployment, 1 who serves, 2 what those stand on. `user`: who it runs as when the keeper is root;
+    it sees no variables of root's then. An ordinary user's keeper runs everything as that user.
     """
 
     node: str
@@ -41,6 +45,8 @@ class Launch:
     restart: bool = True
     grace_s: float = 10.0
     stage: int = 1
+    user: str = ""
+    stop_signal: str = "SIGTERM"
 
     def __post_init__(self) -> None:
         if not NODE_NAME.match(self.node):
@@ -51,6 +57,13 @@ class Launch:
             raise UsageError(f"{self.node} needs a command of 1 to {_MAX_WORDS} words.")
         if not 0 <= self.grace_s <= 3600:
             raise UsageError(f"{self.node}: a grace of {self.grace_s} s is not between 0 and 3600.")
+        if self.stop_signal not in STOP_SIGNALS:
+            raise UsageError(f"{self.node} is stopped with one of {', '.join(STOP_SIGNALS)}, not {self.stop_signal!r}.")
+
+    @property
+    def stop_number(self) -> signal.Signals:
+        """The signal that asks it to end."""
+        return signal.Signals[self.stop_signal]
 
 
 def launch_of(value: Mapping[str, Any]) -> Launch:
@@ -67,6 +80,8 @@ def launch_of(value: Mapping[str, Any]) -> Launch:
             restart=bool(value.get("restart", True)),
             grace_s=float(value.get("grace_s", 10.0)),
             stage=int(value.get("stage", 1)),
+            user=str(value.get("user", "")),
+            stop_signal=str(value.get("stop_signal", "SIGTERM")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"This does not say how to start a process: {error!r}.") from None

@@ -1,0 +1,1 @@
+"""Engines: existing server programs, how they are configured, started, observed and stopped."""
