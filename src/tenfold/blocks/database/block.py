@@ -8,14 +8,13 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from sqlalchemy import MetaData, Table, bindparam, delete, select
+from sqlalchemy import MetaData, Table
 from sqlalchemy.schema import SchemaItem
 
 from tenfold.blocks.database import tables
 from tenfold.blocks.database.backend import (
-    Backend,
     Call,
     Capabilities,
     Consistency,
@@ -24,21 +23,19 @@ from tenfold.blocks.database.backend import (
     ReadContext,
     Transaction,
 )
-from tenfold.blocks.database.commits import PRUNE_ROWS, ResultCodec, commit_id
+from tenfold.blocks.database.commits import ResultCodec, commit_id
+from tenfold.blocks.database.gate import Holding
 from tenfold.blocks.database.keys import canonical
 from tenfold.blocks.database.pruning import Pruner
-from tenfold.blocks.database.schema import tf_commit
-from tenfold.blocks.database.scope import current_scope
-from tenfold.blocks.database.sqlite import SqliteBackend
+from tenfold.blocks.database.router import Router
+from tenfold.blocks.database.scope import RequestScope, current_scope, enter_scope
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import ContractError, Unavailable
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_OLD_COMMITS = select(tf_commit.c.id).where(tf_commit.c.at_us < bindparam("before")).limit(PRUNE_ROWS)
-_DROP_COMMITS = delete(tf_commit).where(tf_commit.c.id.in_(bindparam("ids", expanding=True)))
+Start = Callable[[Any], Coroutine[Any, Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +60,12 @@ class Database:
         self.transactions: list[TransactionFunction] = []
         self._clock = clock
         self._randomness = randomness
-        self._backend: Backend | None = None
+        self._router: Router | None = None
         self._pruner: Pruner | None = None
+        self.look: Callable[[], object] = _nothing
+        """Looks for a newer map now and adopts it; called when the database refuses this process's map as old."""
+        self.on_switch: Callable[[], object] = _nothing
+        """Called when a map sends work to another database than before."""
 
     def table(self, name: str, *items: SchemaItem, home: tables.Home) -> Table:
         """Declares a table and where its rows live; `ContractError` names the rule that is broken."""
@@ -76,22 +77,23 @@ class Database:
         """Opens the database that the map names. `on_fatal` is called when only a new process can go on."""
         for table in self.metadata.sorted_tables:
             tables.check(table)
-        assert self._backend is None, "a database is open once"
-        backend = SqliteBackend(config, self.metadata, self._clock, on_fatal)
-        await backend.start()
-        self._backend = backend
-        self._pruner = Pruner(backend, self._clock, self._randomness)
+        assert self._router is None, "a database is open once"
+        router = Router(config, self.metadata, self._clock, self._randomness, on_fatal)
+        router.look, router.on_switch = self._look, self._switched
+        await router.start()
+        self._router = router
+        self._pruner = Pruner(router, self._clock, self._randomness)
         await self._pruner.start()
 
     async def stop(self) -> None:
         """Lets what began finish; new work is refused from now on. Safe to call twice."""
-        backend, self._backend = self._backend, None
+        router, self._router = self._router, None
         try:
             if self._pruner is not None:
                 await self._pruner.stop()
         finally:
-            if backend is not None:
-                await backend.stop()
+            if router is not None:
+                await router.stop()
 
     async def prune_commits(self) -> int:
         """Removes results of keyed requests that are too old to be asked for; how many. Also happens by itself."""
@@ -100,14 +102,36 @@ class Database:
         return await self._pruner.prune()
 
     def adopt(self, config: DatabaseConfig) -> None:
-        """Takes over the live settings of a newer map."""
+        """Goes by a newer map: when it returns, what begins is held, or goes to the database that the map names."""
         self._open().adopt(config)
+
+    async def prepared(self, limit_s: float) -> None:
+        """Returns when the map's standby could take over; at once while the map holds writes or names none.
+
+        `Unavailable` with the reason after `limit_s` seconds.
+        """
+        await self._open().prepared(limit_s)
 
     def ready(self) -> tuple[bool, str]:
         """Whether reads and writes can succeed: open, and the schema is one that this code can work with."""
-        if self._backend is None:
+        if self._router is None:
             return False, "the database is not open"
-        return self._backend.ready()
+        return self._router.ready()
+
+    @property
+    def holding(self) -> Holding:
+        """What waits at the gate while a move passes, and what has waited there."""
+        return Holding() if self._router is None else self._router.holding
+
+    @property
+    def refused(self) -> int:
+        """Attempts of transactions that were refused for an old map, and begun anew."""
+        return 0 if self._router is None else self._router.refused
+
+    @property
+    def going_to(self) -> str:
+        """The backend that work goes to; empty while the database is not open."""
+        return "" if self._router is None else self._router.going_to
 
     @property
     def capabilities(self) -> Capabilities:
@@ -116,12 +140,18 @@ class Database:
 
     def in_transaction(self) -> bool:
         """Whether the caller runs inside a transaction's body."""
-        return self._backend is not None and self._backend.in_transaction()
+        return self._router is not None and self._router.in_transaction()
 
-    def _open(self) -> Backend:
-        if self._backend is None:
+    def _look(self) -> None:
+        self.look()
+
+    def _switched(self) -> None:
+        self.on_switch()
+
+    def _open(self) -> Router:
+        if self._router is None:
             raise Unavailable("The database is not open.", hint="It opens when the service starts.", code="TF-CLOSED")
-        return self._backend
+        return self._router
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -132,21 +162,21 @@ class Database:
         its own snapshot, never older than the one before; with `snapshot=True` all see one. `consistency`: "session"
         (at least this client's own writes), "strong" (everything acknowledged), "eventual". It cannot write.
         """
-        backend = self._open()
-        if backend.in_transaction():
+        router = self._open()
+        if router.in_transaction():
             raise _nested("A read scope")
         if key is None:
-            return backend.read(None, consistency, snapshot)
+            return router.active.read(None, consistency, snapshot)
         if type(key) is not str:
             canonical(key)
-        return backend.read((key,), consistency, snapshot)
+        return router.active.read((key,), consistency, snapshot)
 
     def fanout(self) -> ReadContext:
         """A read scope over all shards, for statements without a key; rows of several shards are merged."""
-        backend = self._open()
-        if backend.in_transaction():
+        router = self._open()
+        if router.in_transaction():
             raise _nested("A fanout")
-        return backend.fanout()
+        return router.active.fanout()
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -180,8 +210,8 @@ class Database:
 
         @functools.wraps(function)
         async def call(*args: Any, **kwargs: Any) -> Any:
-            backend = self._open()
-            if backend.in_transaction():
+            router = self._open()
+            if router.in_transaction():
                 raise _nested(f"The transaction {name}")
             keys = keys_of(args, kwargs) if names else None
             made = Call(
@@ -192,22 +222,41 @@ class Database:
                 context=copy_context(),
                 isolation=isolation,
             )
-            return await _committed(backend, made)
+            return await _committed(router, made)
 
         return call
 
 
-async def _committed(backend: Backend, call: Call) -> Any:
+async def _committed(router: Router, call: Call) -> Any:
     """Runs the call with what the request carries; the client's token moves to the commit."""
     request = current_scope()
     if request is None:
-        return await backend.write(call)
+        return await router.write(call)
     if request.idempotency_key is not None:
-        call.commit_id = commit_id(request.idempotency_key, request.next_ordinal("transaction"))
+        ordinal = request.next_ordinal("transaction")
+        call.commit_id = commit_id(request.idempotency_key, ordinal)
         call.fingerprint = request.fingerprint
-    result = await backend.write(call)
-    request.token = request.token.merged(backend.position())
+        call.start = _apart(call.start, request, ordinal)
+    result = await router.write(call)
+    request.token = request.token.merged(router.position())
     return result
+
+
+def _apart(start: Start, request: RequestScope, ordinal: int) -> Start:
+    """Draws of ids in a keyed body are named by its transaction. So they are the same however often the body runs, and
+    those outside of it are the same when it does not run, because its result is known."""
+
+    def begin(tx: Any) -> Coroutine[Any, Any, Any]:
+        async def body() -> Any:
+            enter_scope(request.inside(ordinal))  # never left: the context ends with the attempt
+            return await started
+
+        started = start(tx)
+        begun: Any = body()
+        begun.__qualname__ = getattr(started, "__qualname__", begun.__qualname__)
+        return cast("Coroutine[Any, Any, Any]", begun)
+
+    return begin
 
 
 def _key_reader(function: Any, names: tuple[str, ...]) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]:
@@ -243,6 +292,10 @@ def _key_reader(function: Any, names: tuple[str, ...]) -> Callable[[tuple[Any, .
 
 
 _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _nothing() -> None:
+    return None
 
 
 def _nested(what: str) -> ContractError:

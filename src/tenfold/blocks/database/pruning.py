@@ -8,8 +8,9 @@ from contextvars import Context
 
 from sqlalchemy import bindparam, delete, select
 
-from tenfold.blocks.database.backend import Backend, Call, Transaction
+from tenfold.blocks.database.backend import Call, Transaction
 from tenfold.blocks.database.commits import PRUNE_EVERY_S, PRUNE_ROWS, RETENTION_S, ResultCodec
+from tenfold.blocks.database.router import Router
 from tenfold.blocks.database.schema import tf_commit
 from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError
@@ -23,9 +24,9 @@ _DROP = delete(tf_commit).where(tf_commit.c.id.in_(bindparam("ids", expanding=Tr
 class Pruner(Background):
     """Clears up every ten minutes or so, at another moment in each process, in small transactions."""
 
-    def __init__(self, backend: Backend, clock: Clock, randomness: Randomness) -> None:
+    def __init__(self, router: Router, clock: Clock, randomness: Randomness) -> None:
         super().__init__()
-        self._backend = backend
+        self._router = router
         self._clock = clock
         self._randomness = randomness
 
@@ -45,11 +46,11 @@ class Pruner(Background):
         return removed
 
     async def _old(self, before: int) -> list[bytes]:
-        async with self._backend.read(None, "session", False) as db:
+        async with self._router.read(None, "session", False) as db:
             return [row.id for row in await db.all(_OLD, before=before)]
 
     async def _drop(self, ids: list[bytes]) -> int:
         async def drop(tx: Transaction) -> int:
             return await tx.run(_DROP, ids=ids)
 
-        return int(await self._backend.write(Call("drop_commits", drop, None, ResultCodec(drop), Context())))
+        return int(await self._router.write(Call("drop_commits", drop, None, ResultCodec(drop), Context())))

@@ -47,6 +47,19 @@ class RequestScope:
         ordinals[kind] = ordinal + 1
         return ordinal
 
+    def rewind(self) -> None:
+        """The request is answered anew: its draws begin again. The token stays, because it only asks for more."""
+        self._ordinals = None
+
+    def inside(self, transaction: int) -> RequestScope:
+        """The scope of one attempt of the body of the request's n-th keyed transaction, with draws of its own."""
+        return RequestScope(
+            request_id=self.request_id,
+            idempotency_key=f"{self.idempotency_key}\0{transaction}",
+            fingerprint=self.fingerprint,
+            token=self.token,
+        )
+
 
 _current: ContextVar[RequestScope | None] = ContextVar("tenfold_request", default=None)
 

@@ -21,8 +21,9 @@ from tenfold.blocks.database.sqlite_scopes import SqliteReader, SqliteSnapshot, 
 from tenfold.blocks.database.statement import Plan, Plans
 from tenfold.blocks.database.token import Position, Token
 from tenfold.core.clock import Clock
-from tenfold.core.errors import Unavailable
+from tenfold.core.errors import Interrupted, Unavailable
 from tenfold.drivers.sqlite import Writer, open_reader, translated
+from tenfold.drivers.sqlite.failures import StaleMap
 from tenfold.drivers.sqlite.writer import Job
 
 ONLY_SHARD = "0"
@@ -138,8 +139,14 @@ class SqliteBackend:
         tx = SqliteTransaction(self, connection, call)
         try:
             result = drive(call.start(tx), call.context)
+        except Exception:
+            if isinstance(tx.failed, StaleMap):  # whatever the body made of it, it has to run elsewhere
+                raise tx.failed from None
+            raise
         finally:
             tx.open = False
+        if isinstance(tx.failed, StaleMap):
+            raise tx.failed
         if tx.failed is not None:
             raise swallowed(call.name, tx.failed) from tx.failed
         if call.commit_id is None:
@@ -238,7 +245,7 @@ class SqliteBackend:
 
 
 def _closed() -> Unavailable:
-    return Unavailable("The database is closing.", hint="Send the request again.", code="TF-CLOSING")
+    return Interrupted("The database is closing.", hint="Send the request again.", code="TF-CLOSING")
 
 
 def _all_in_use(code: str) -> Unavailable:
