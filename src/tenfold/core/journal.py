@@ -104,6 +104,12 @@ class Journal:
         self._size += len(line)
         return record
 
+    def refresh(self) -> int:
+        """Reads what others have added; the epoch of the last record. See `append` for what it raises."""
+        with self._locked():
+            self._catch_up()
+        return self.epoch
+
     def close(self) -> None:
         """Closes the file; safe to call twice."""
         if self._fd >= 0:
