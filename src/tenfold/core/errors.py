@@ -116,6 +116,13 @@ class Interrupted(Unavailable):
     replayable = True
 
 
+class StaleMap(TenfoldError):
+    """The fence refused a writer with an old map (TF001): adopt the new map and go where it says. Not applied."""
+
+    code = "TF001"
+    title = "The map of this process is old"
+
+
 class StorageFull(Unavailable):
     """The disk (or a quota on it) is full: nothing was saved, and nothing that was saved is lost."""
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import collections
+import decimal
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import Column, ColumnElement
 from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.types import NullType
 
 from tenfold.blocks.database.tables import BUCKET_COLUMN
+from tenfold.blocks.database.types import Int64
 
 Row = Any
 """A named tuple; fields are the column names, or `_0`, `_1` ... by place where a name is missing or comes twice."""
@@ -33,7 +37,19 @@ Converter = Callable[[Any], Any]
 
 
 def _converter(column: ColumnElement[Any], dialect: Dialect) -> Converter | None:
-    return column.type.dialect_impl(dialect).result_processor(dialect, None)
+    if dialect.name == "postgresql" and not isinstance(column, Column) and isinstance(column.type, Int64 | NullType):
+        return _number
+    try:
+        return column.type.dialect_impl(dialect).result_processor(dialect, None)
+    except InvalidRequestError:  # a numeric of PostgreSQL whose kind is not known before it comes
+        return _number
+
+
+def _number(value: Any) -> Any:
+    """PostgreSQL answers sum() and avg() of whole numbers with a decimal; here they are what they are on SQLite."""
+    if type(value) is not decimal.Decimal:
+        return value
+    return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else float(value)
 
 
 def _converting(make: Callable[[Any], Row], converters: list[tuple[int, Converter]]) -> RowMaker:

@@ -7,11 +7,12 @@ What cannot be kept is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Sequence as Values
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import BindParameter, Column, CompoundSelect, Delete, Insert, Select, Table, Update
+from sqlalchemy import BindParameter, Column, CompoundSelect, Delete, Insert, Select, Sequence, Table, Update
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import visitors
@@ -30,8 +31,8 @@ VARIANTS_KEPT = 100
 """Sets of parameter names of one statement in memory at most."""
 
 Parameters = Mapping[str, Any]
-Binder = Callable[[Parameters], Sequence[Any]]
-Expander = Callable[[Parameters], tuple[str, Sequence[Any]]]
+Binder = Callable[[Parameters], Values[Any]]
+Expander = Callable[[Parameters], tuple[str, Values[Any]]]
 
 
 @dataclass(slots=True)
@@ -51,6 +52,8 @@ class Plan:
     pins: tuple[Pin, ...]
     judged: dict[Any, ContractError | None] = field(default_factory=dict)
     """By scope: why this plan may not run there."""
+    kept: Any = None
+    """What a backend keeps beside the plan; its own."""
 
 
 class Plans:
@@ -99,6 +102,8 @@ def _compiled_plan(statement: Any, names: tuple[str, ...], dialect: Dialect) -> 
     _refuse_raw_text(statement, touched)
     if isinstance(statement, Insert | Update):
         touched = _checked_write(statement, names, touched)
+    if isinstance(statement, Insert) and isinstance(statement.table, Table):
+        _refuse_counting(statement.table)
     explicit = _explicit_names(statement)
     column_names = [name for name in names if name not in explicit]
     _check_names(statement, names, explicit, column_names)
@@ -129,7 +134,7 @@ def _plan(statement: Any, compiled: SQLCompiler, touched: Footprint, dialect: Di
     return Plan(compiled.string, bind, None, make=make, writes=writes, footprint=touched, pins=touched.pins)
 
 
-def _no_bind(params: Parameters) -> Sequence[Any]:
+def _no_bind(params: Parameters) -> Values[Any]:
     raise AssertionError("a statement with IN lists is expanded, not bound")
 
 
@@ -179,7 +184,7 @@ def _binder(compiled: SQLCompiler, fill: dict[str, Getter], dialect: Dialect) ->
 def _expander(compiled: SQLCompiler, fill: dict[str, Getter], dialect: Dialect) -> Expander:
     processors = {name: _processor(bind, dialect) for name, bind in compiled.binds.items()}
 
-    def expand(params: Parameters) -> tuple[str, Sequence[Any]]:
+    def expand(params: Parameters) -> tuple[str, Values[Any]]:
         given = dict(params)
         for name, get in fill.items():
             given[name] = get(params)
@@ -198,7 +203,7 @@ def _expander(compiled: SQLCompiler, fill: dict[str, Getter], dialect: Dialect) 
 def _fillers(statement: Any, compiled: SQLCompiler, touched: Footprint) -> dict[str, Getter]:
     """What is computed per run: Python-side defaults, and the bucket of the key."""
     fill: dict[str, Getter] = {}
-    columns: Sequence[Column[Any]] = ()
+    columns: Values[Column[Any]] = ()
     if isinstance(statement, Insert):
         columns = compiled.insert_prefetch
     elif isinstance(statement, Update):
@@ -245,6 +250,17 @@ def parameter_names(statement: Any) -> tuple[str, ...]:
         given = _given_values(statement)
         names.update(dict.fromkeys(c.key for c in statement.table.columns if c.key not in {*given, BUCKET_COLUMN}))
     return tuple(names)
+
+
+def _refuse_counting(table: Table) -> None:
+    """A sequence of the database: SQLite would leave the column empty without a word."""
+    for column in table.columns:
+        if isinstance(column.default, Sequence):
+            raise _refused(
+                f"column {column.name!r} counts with a sequence of the database",
+                "Draw the number from `tf.ids.sequence(...)` and pass it.",
+                "TF-STMT-3",
+            )
 
 
 # -- checks -----------------------------------------------------------------------------------------------------------

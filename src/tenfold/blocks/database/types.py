@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 from tenfold.core.errors import ContractError, InvalidRequest
 
@@ -55,17 +55,34 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+class _Native(UserDefinedType[Any]):
+    """A type of PostgreSQL by its own name. Values go to the driver and come from it as they are."""
+
+    cache_ok = True
+    render_bind_cast = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def get_col_spec(self, **_: Any) -> str:
+        return self.name
+
+
 class Portable(TypeDecorator[Any]):
     """Base of the portable types. `check_sql(column)` is the CHECK that keeps the rule inside the database."""
 
     impl: Any = sa.Text
     cache_ok = True
     sqlite_type: type[TypeEngine[Any]] = sa.Text
+    postgres_type = 'TEXT COLLATE "C"'
+    """Text sorts by its bytes, as on SQLite."""
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """SQLite's storage class; elsewhere `impl`."""
+        """SQLite's storage class; PostgreSQL's type; elsewhere `impl`."""
         if dialect.name == "sqlite":
             return dialect.type_descriptor(self.sqlite_type())
+        if dialect.name == "postgresql":
+            return _Native(self.postgres_type)
         return dialect.type_descriptor(self.impl_instance)
 
     def check_sql(self, column: str) -> str | None:
@@ -111,6 +128,7 @@ class Int64(Portable):
 
     impl = sa.BigInteger
     sqlite_type = sa.Integer
+    postgres_type = "BIGINT"
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is None:
@@ -127,6 +145,7 @@ class Float(Portable):
 
     impl = sa.Double
     sqlite_type = sa.REAL
+    postgres_type = "DOUBLE PRECISION"
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is None:
@@ -147,6 +166,7 @@ class Bool(Portable):
 
     impl = sa.Boolean
     sqlite_type = sa.Integer
+    postgres_type = "BOOLEAN"
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is None or isinstance(value, bool):
@@ -162,14 +182,10 @@ class UtcDateTime(Portable):
 
     impl = sa.DateTime
     sqlite_type = sa.Integer
+    postgres_type = "TIMESTAMP WITH TIME ZONE"
 
     def __init__(self) -> None:
         super().__init__(timezone=True)
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        if dialect.name == "sqlite":
-            return dialect.type_descriptor(sa.Integer())
-        return dialect.type_descriptor(sa.DateTime(timezone=True))
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is None:
@@ -185,7 +201,9 @@ class UtcDateTime(Portable):
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         if value is None:
             return None
-        return _EPOCH + timedelta(microseconds=value) if dialect.name == "sqlite" else value.astimezone(UTC)
+        if dialect.name == "sqlite":
+            return _EPOCH + timedelta(microseconds=value)
+        return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
 class Decimal(Portable):
@@ -202,6 +220,7 @@ class Decimal(Portable):
             )
         super().__init__(precision, scale)
         self.precision, self.scale = precision, scale
+        self.postgres_type = f"NUMERIC({precision}, {scale})"
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is None:
@@ -227,6 +246,7 @@ class Uuid(Portable):
 
     impl = sa.Uuid
     sqlite_type = sa.LargeBinary
+    postgres_type = "UUID"
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is None:
@@ -236,7 +256,9 @@ class Uuid(Portable):
         return value.bytes if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        return uuid.UUID(bytes=value) if isinstance(value, bytes) else value
+        if value is None or type(value) is uuid.UUID:
+            return value
+        return uuid.UUID(bytes=value) if isinstance(value, bytes) else uuid.UUID(int=value.int)  # a driver's own kind
 
 
 class Bytes(Portable):
@@ -244,6 +266,7 @@ class Bytes(Portable):
 
     impl = sa.LargeBinary
     sqlite_type = sa.LargeBinary
+    postgres_type = "BYTEA"
 
     def __init__(self, length: int) -> None:
         if not isinstance(length, int) or not 1 <= length <= _MAX_BYTES:
@@ -274,9 +297,6 @@ class Json(Portable):
             )
         super().__init__()
         self.limit = limit
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(sa.Text())
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is None:
@@ -332,6 +352,7 @@ class Bucket(Portable):
 
     impl = sa.SmallInteger
     sqlite_type = sa.Integer
+    postgres_type = "SMALLINT"
 
     def check_sql(self, column: str) -> str | None:
         return f"{column} BETWEEN 0 AND 4095"

@@ -5,14 +5,9 @@ from __future__ import annotations
 import re
 import sqlite3
 
-from tenfold.core.errors import Conflict, StorageDamaged, StorageFull, TenfoldError, Unavailable
+from tenfold.core.errors import Conflict, StaleMap, StorageDamaged, StorageFull, TenfoldError, Unavailable
 
-
-class StaleMap(TenfoldError):
-    """The fence refused a writer with an old map (TF001): adopt the new map and go where it says."""
-
-    code = "TF001"
-    title = "The map of this process is old"
+__all__ = ["StaleMap", "StorageReadOnly", "translated"]
 
 
 class StorageReadOnly(Unavailable):
