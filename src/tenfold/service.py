@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,16 +13,21 @@ from sqlalchemy import MetaData, Table
 from sqlalchemy.schema import SchemaItem
 
 from tenfold.blocks.cache import Cache
-from tenfold.blocks.database import Database, DatabaseConfig, Home
+from tenfold.blocks.database import Database, DatabaseConfig, Holding, Home, ServerConfig
 from tenfold.blocks.ids import Ids
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import SpecError, TenfoldError
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
 from tenfold.serve import TenfoldASGI
-from tenfold.topology.map import Map, decode
+from tenfold.topology.map import Map, ServerMap, decode
 
 MAP_VARIABLE = "TENFOLD_MAP"
 """Environment variable with the path of the map file; set by the keeper."""
+
+LEAST_POOL = 2
+"""Connections of one process at least: one that writes, and one that looks up what became of a lost COMMIT."""
+
+log = logging.getLogger("tenfold.service")
 
 
 class Tenfold:
@@ -40,6 +46,9 @@ class Tenfold:
         self.database = Database(self.metadata, clock=clock, randomness=randomness)
         self.cache = Cache(clock, randomness, in_transaction=self.database.in_transaction)
         self.ids = Ids(self.database, clock, randomness)
+        self.database.look = self._look
+        # What was loaded from the database before is as it was there; nobody tells us of changes to it elsewhere.
+        self.database.on_switch = self.cache.clear
         self._map: Map | None = None
         self._is_open = False
         self._fatal: list[Callable[[BaseException], None]] = []
@@ -99,7 +108,7 @@ class Tenfold:
         await self.database.stop()
 
     def adopt(self, new: Map) -> None:
-        """Takes over a map; when it returns, new work goes by it."""
+        """Takes over a map; when it returns, new work goes by it. On an error the map before it stays in force."""
         if new.service != self._name:
             raise SpecError(
                 f"The map is for the service {new.service!r}, this is {self._name!r}.",
@@ -107,10 +116,38 @@ class Tenfold:
             )
         if self._map is not None and new.epoch <= self._map.epoch:
             return
+        config = _config_of(new) if self._is_open else None
         self._map = new
         self.cache.adopt(new.cache.entries, new.cache.bytes)
+        if config is not None:
+            self.database.adopt(config)
+
+    async def prepared(self, limit_s: float) -> None:
+        """Returns when everything that the map wants opened in advance is open, and could take over.
+
+        `Unavailable` with the reason after `limit_s` seconds.
+        """
         if self._is_open:
-            self.database.adopt(self.database_config())
+            await self.database.prepared(limit_s)
+
+    def on_stale(self, look: Callable[[], object]) -> None:
+        """Registers what looks at the map file at once; without it the file of `TENFOLD_MAP` is read, if there is one.
+
+        It is called when the database refuses a write because this process's map is old.
+        """
+        self.database.look = look
+
+    def _look(self) -> None:
+        if MAP_VARIABLE in os.environ:
+            try:
+                self.adopt(read_map(Path(os.environ[MAP_VARIABLE])))
+            except TenfoldError as error:
+                log.error("The new map is not adopted: %s", error)
+
+    @property
+    def holding(self) -> Holding:
+        """What waits while a move passes, and what has waited."""
+        return self.database.holding
 
     def forget_map(self) -> None:
         """Goes back to the embedded defaults, so that a map of any epoch can be adopted; only while closed."""
@@ -136,14 +173,49 @@ class Tenfold:
             root = Path.cwd()
             path = root / ".tenfold" / "data" / f"{self._name}.db"
             return DatabaseConfig(path, self._name, migrations=_migrations(root))
-        return DatabaseConfig(
-            Path(current.database.path),
-            self._name,
-            epoch=current.epoch,
-            hold_s=current.database.hold_s,
-            queue=current.database.queue,
-            migrations=_migrations(Path(current.root)),
-        )
+        return _config_of(current)
+
+
+def _config_of(current: Map) -> DatabaseConfig:
+    database = current.database
+    wants_server = "postgres" in (database.backend, database.standby)
+    return DatabaseConfig(
+        Path(database.path),
+        current.service,
+        epoch=current.epoch,
+        hold_s=database.hold_s,
+        queue=database.queue,
+        migrations=_migrations(Path(current.root)),
+        backend=database.backend,
+        standby=database.standby,
+        server=_server(current, database.server) if wants_server and database.server is not None else None,
+        held=database.gate == "held",
+    )
+
+
+def _server(current: Map, server: ServerMap) -> ServerConfig:
+    """The server with its password, and this process's share of its connections."""
+    processes = sum(node.role == "web" for node in current.nodes)
+    return ServerConfig(
+        server.host,
+        server.port,
+        server.database,
+        server.user,
+        _secret(Path(current.state) / server.secret),
+        pool=max(LEAST_POOL, server.pool // max(1, processes)),
+        tls=server.tls,
+    )
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise SpecError(
+            f"The password file {path} cannot be read: {reason}.",
+            hint="`tenfold up` writes it; it belongs to the user that the service runs as, with mode 0600.",
+        ) from None
 
 
 def _migrations(root: Path) -> Path | None:

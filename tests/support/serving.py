@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
+from tenfold.blocks.database import Holding
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
+from tenfold.core.errors import Unavailable
 from tenfold.core.randomness import Randomness, SeededRandomness
 from tenfold.serve.asgi import TenfoldASGI
 
@@ -25,6 +27,9 @@ class FakeRuntime:
         self.calls: list[str] = []
         self.not_ready = ""
         self.open_error: Exception | None = None
+        self.unprepared = ""
+        self.holding = Holding()
+        self.look: Callable[[], object] = list
         self.fatal: Callable[[BaseException], None] | None = None
 
     async def open(self) -> None:
@@ -41,6 +46,13 @@ class FakeRuntime:
 
     def ready(self) -> tuple[bool, str]:
         return not self.not_ready, self.not_ready
+
+    async def prepared(self, limit_s: float) -> None:
+        if self.unprepared:
+            raise Unavailable(self.unprepared)
+
+    def on_stale(self, look: Callable[[], object]) -> None:
+        self.look = look
 
     def on_fatal(self, callback: Callable[[BaseException], None]) -> None:
         self.fatal = callback

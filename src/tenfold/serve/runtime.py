@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from tenfold.blocks.database import Holding
     from tenfold.core.clock import Clock
     from tenfold.core.randomness import Randomness
     from tenfold.topology.map import Map
@@ -55,6 +56,22 @@ class Runtime(Protocol):
 
         When it returns, every new piece of work goes by the new map: the return is the acknowledgement of design 5.2.
         """
+        ...
+
+    async def prepared(self, limit_s: float) -> None:
+        """Returns when what the map wants opened in advance could take over; at once when there is no such thing.
+
+        Raises `Unavailable` with the reason after `limit_s` seconds.
+        """
+        ...
+
+    def on_stale(self, look: Callable[[], object]) -> None:
+        """Registers what looks at the map file at once, and adopts a newer map; it does not raise."""
+        ...
+
+    @property
+    def holding(self) -> Holding:
+        """What waits while a move passes, and what has waited."""
         ...
 
     def ready(self) -> tuple[bool, str]:

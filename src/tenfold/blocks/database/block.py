@@ -124,16 +124,6 @@ class Database:
         return Holding() if self._router is None else self._router.holding
 
     @property
-    def refused(self) -> int:
-        """Attempts of transactions that were refused for an old map, and begun anew."""
-        return 0 if self._router is None else self._router.refused
-
-    @property
-    def going_to(self) -> str:
-        """The backend that work goes to; empty while the database is not open."""
-        return "" if self._router is None else self._router.going_to
-
-    @property
     def capabilities(self) -> Capabilities:
         """Where this backend differs from others."""
         return self._open().capabilities

@@ -24,13 +24,28 @@ SWEPT_AT = 64
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What a gate holds and has held: callers now and altogether, those it refused, the longest wait in seconds."""
+    """What the gate of a database holds and has held."""
 
     now: int = 0
+    """Transactions that wait."""
+
     total: int = 0
+    """Transactions that have waited, since the process began."""
+
     refused: int = 0
+    """Of these, how many waited too long; and those for whom there was no room."""
+
     longest_s: float = 0.0
+    """The longest wait of one, in seconds."""
+
     closed: bool = False
+    """Whether the gate is shut."""
+
+    begun_anew: int = 0
+    """Attempts that were refused for an old map, and begun anew."""
+
+    backend: str = ""
+    """Where work goes; empty while no database is open."""
 
 
 class Gate:

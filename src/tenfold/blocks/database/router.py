@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import MetaData
@@ -21,10 +22,9 @@ from tenfold.blocks.database.gate import Gate, Holding, held_too_long
 from tenfold.blocks.database.pending import NotOpenYet
 from tenfold.blocks.database.token import Token
 from tenfold.core.clock import Clock
-from tenfold.core.errors import Unavailable
+from tenfold.core.errors import StaleMap, Unavailable
 from tenfold.core.randomness import Randomness
 from tenfold.core.retry import Backoff
-from tenfold.drivers.sqlite.failures import StaleMap
 
 HELD, FENCED, OPENING = "held by the map", "refused by the fence", "its database is being opened"
 """Why the gate is shut."""
@@ -300,13 +300,8 @@ class Router:
 
     @property
     def holding(self) -> Holding:
-        """What the gate holds."""
-        return self.gate.holding
-
-    @property
-    def going_to(self) -> str:
-        """The name of the backend that the map sends work to."""
-        return self._config.backend
+        """What the gate holds, what was begun anew, and where work goes."""
+        return replace(self.gate.holding, begun_anew=self.refused, backend=self._config.backend)
 
 
 def _nowhere() -> None:

@@ -21,9 +21,8 @@ from tenfold.blocks.database.sqlite_scopes import SqliteReader, SqliteSnapshot, 
 from tenfold.blocks.database.statement import Plan, Plans
 from tenfold.blocks.database.token import Position, Token
 from tenfold.core.clock import Clock
-from tenfold.core.errors import Interrupted, Unavailable
+from tenfold.core.errors import Interrupted, StaleMap, Unavailable
 from tenfold.drivers.sqlite import Writer, open_reader, translated
-from tenfold.drivers.sqlite.failures import StaleMap
 from tenfold.drivers.sqlite.writer import Job
 
 ONLY_SHARD = "0"
