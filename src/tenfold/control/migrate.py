@@ -17,18 +17,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
-from typing import Protocol, cast
+from typing import cast
 
 import msgspec
 import sqlalchemy as sa
 
-from tenfold.blocks.database import Database
 from tenfold.control.migrations.backup import back_up
 from tenfold.control.migrations.facts import Facts
 from tenfold.control.migrations.performing import perform
-from tenfold.control.migrations.planning import Report, describe, plan
-from tenfold.control.migrations.revisions import Revisions, check_agrees
-from tenfold.control.migrations.store import empty_store, facts_of_code, open_store, scratch
+from tenfold.control.migrations.planning import HasTables, Report, describe, plan, tried
+from tenfold.control.migrations.revisions import Revisions
+from tenfold.control.migrations.store import empty_store, open_store
 from tenfold.control.migrations.writing import write_revisions
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import TenfoldError, Unavailable, UsageError
@@ -38,30 +37,12 @@ from tenfold.serve.loading import load_app
 from tenfold.topology import map as maps
 
 __all__ = [
-    "Report", "check_revisions", "describe", "load_service", "main", "migrate", "migrate_map", "write_next",
+    "Report", "check_revisions", "describe", "load_service", "main", "migrate", "migrate_map",
+    "write_next", "write_next_for_map",
 ]  # fmt: skip
 
 LOCK_WAIT_S = 30.0
 LOCK_LOOK_S = 0.01
-
-
-class HasTables(Protocol):
-    """What a migration needs of the Tenfold object."""
-
-    @property
-    def name(self) -> str:
-        """The service's name, under which its revisions are recorded."""
-        ...
-
-    @property
-    def metadata(self) -> sa.MetaData:
-        """Its tables."""
-        ...
-
-    @property
-    def database(self) -> Database:
-        """Its database block."""
-        ...
 
 
 def load_service(wanted: maps.Map) -> HasTables:
@@ -101,12 +82,8 @@ def migrate(
 
 
 def _tried_in_memory(revisions: Revisions, metadata: sa.MetaData, now_us: Callable[[], int]) -> tuple[Facts, list[str]]:
-    """What SQLite makes of the code, and what the revisions build beyond it. MigrationNeeded when they do not agree."""
-    code = facts_of_code(metadata, now_us())
-    if not revisions:
-        return code, []
-    with scratch(now_us()) as empty:
-        return code, check_agrees(revisions, empty, code, now_us)
+    with empty_store() as store:
+        return tried(revisions, metadata, store, now_us)
 
 
 @contextmanager
@@ -164,9 +141,22 @@ def write_next(service: HasTables, root: Path, path: Path, message: str, clock: 
     return write_revisions(Revisions(root, service.name), service.metadata, path, message, clock.wall_us)
 
 
+def write_next_for_map(service: HasTables, wanted: maps.Map, message: str, clock: Clock = SYSTEM_CLOCK) -> list[Path]:
+    """`write_next` for the database that a map names."""
+    return write_next(service, Path(wanted.root), Path(wanted.database.path), message, clock)
+
+
 def migrate_map(wanted: maps.Map, *, dry_run: bool = False, backup: bool = True) -> Report:
-    """`migrate` for the service and the database that a map names; imports the service."""
+    """Brings the database that a map names, on any backend, up to date with the service; imports the service.
+
+    Raises what `migrate` raises, MigrationRefused while a move needs the database as it is, and on a server the errors
+    TF-PG-... of a login that fails.
+    """
     service = load_service(wanted)
+    if wanted.database.backend == "postgres":
+        from tenfold.control.migrations.server import migrate_on_server  # noqa: PLC0415 - SQLite does not wait for it
+
+        return migrate_on_server(service, wanted, dry_run=dry_run, backup=backup)
     return migrate(service, Path(wanted.root), Path(wanted.database.path), dry_run=dry_run, backup=backup)
 
 

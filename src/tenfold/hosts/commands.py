@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def output_of(argv: Sequence[str], timeout_s: float = 10.0) -> str:
@@ -21,3 +22,22 @@ def run_attached(argv: Sequence[str]) -> int:
         return subprocess.run(argv, check=False).returncode  # noqa: S603 - the words are ours
     except OSError:
         return 127
+
+
+def run_quietly(argv: Sequence[str], variables: Mapping[str, str], timeout_s: float) -> str:
+    """Runs a command with `variables` added to its environment; why it failed (its last line), or nothing."""
+    try:
+        done = subprocess.run(  # noqa: S603 - the words are ours
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+            env={**os.environ, **variables},
+        )
+    except subprocess.TimeoutExpired:
+        return f"it did not end within {timeout_s:g} s"
+    except OSError as error:
+        return error.strerror or str(error)
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return "" if done.returncode == 0 else (lines or [f"it ended with {done.returncode}"])[-1]

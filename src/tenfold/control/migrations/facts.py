@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -59,10 +59,14 @@ def read_facts(connection: sa.Connection) -> Facts:
     strict = _strict_tables(connection)
     return {
         name: TableFacts(
-            columns={column["name"]: _column(column) for column in inspector.get_columns(name)},
+            columns={column["name"]: _column(column, connection.dialect) for column in inspector.get_columns(name)},
             primary_key=tuple(inspector.get_pk_constraint(name)["constrained_columns"]),
             strict=name in strict,
-            indexes={str(index["name"]): _index(index) for index in inspector.get_indexes(name)},
+            indexes={
+                str(index["name"]): _index(index)
+                for index in inspector.get_indexes(name)
+                if not index.get("duplicates_constraint")  # PostgreSQL lists those of its constraints too
+            },
             constraints=frozenset(_constraints(inspector, name)),
         )
         for name in inspector.get_table_names()
@@ -77,8 +81,8 @@ def _strict_tables(connection: sa.Connection) -> set[str]:
     return {row[0] for row in rows}
 
 
-def _column(column: Mapping[str, object]) -> str:
-    text = str(column["type"])
+def _column(column: Mapping[str, Any], dialect: sa.Dialect) -> str:
+    text = str(column["type"]) if dialect.name == "sqlite" else column["type"].compile(dialect=dialect)
     if not column["nullable"]:
         text += " NOT NULL"
     if column.get("default") is not None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
+import sqlalchemy as sa
 
+from tenfold.blocks.database import Database
 from tenfold.blocks.database.schema import OWN_MIGRATIONS
 from tenfold.control.migrations.facts import Difference, Facts, differences, told
-from tenfold.control.migrations.revisions import MigrationNeeded, Revision, Revisions, place
-from tenfold.control.migrations.store import Store
+from tenfold.control.migrations.revisions import MigrationNeeded, Revision, Revisions, check_agrees, place
+from tenfold.control.migrations.store import Store, built
 from tenfold.core.errors import UsageError
 from tenfold.topology.map import DatabaseMap
 
@@ -19,6 +22,25 @@ class MigrationRefused(UsageError):
 
     code = "TF-MIGRATE-5"
     title = "The tables cannot change now"
+
+
+class HasTables(Protocol):
+    """What a migration needs of the Tenfold object."""
+
+    @property
+    def name(self) -> str:
+        """The service's name, under which its revisions are recorded."""
+        ...
+
+    @property
+    def metadata(self) -> sa.MetaData:
+        """Its tables."""
+        ...
+
+    @property
+    def database(self) -> Database:
+        """Its database block."""
+        ...
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -91,6 +113,21 @@ def refuse_now(database: DatabaseMap, planned: Report) -> None:
             f"{change}the way back to the database before this one is still open: that one would not have the change.",
             hint="When you will not go back, run `tenfold finalize`, then this again; else `tenfold descend` first.",
         )
+
+
+def tried(
+    revisions: Revisions, metadata: sa.MetaData, store: Store, now_us: Callable[[], int]
+) -> tuple[Facts, list[str]]:
+    """What a database of that kind makes of the code, and sentences on what the revisions build beyond it.
+
+    MigrationNeeded when they do not build what the code needs.
+    """
+    with store.scratch(now_us()) as empty:
+        code = built(empty, metadata)
+    if not revisions:
+        return code, []
+    with store.scratch(now_us()) as empty:
+        return code, check_agrees(revisions, empty, code, now_us)
 
 
 def plan(revisions: Revisions, code: Facts, store: Store, now_us: Callable[[], int]) -> Plan:

@@ -1,8 +1,8 @@
 """The database under migration: one connection, seen by SQLAlchemy and Alembic, with every transaction begun by hand.
 
 `Store` is what a migration needs of a database; here is the one of SQLite, `postgres.py` has the one of PostgreSQL.
-Each can give a scratch database of its own kind with nothing in it: revisions are tried there before they touch the real
-one.
+Each can give a scratch database of its own kind with nothing in it; revisions are tried there before they touch the
+real one.
 """
 
 from __future__ import annotations

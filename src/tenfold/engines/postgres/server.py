@@ -9,7 +9,7 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
@@ -35,7 +35,10 @@ from tenfold.engines.postgres.roles import (
 LOGIN_LIMIT_S = 5.0
 STOP_GRACE_S = 60.0
 """Seconds that a stop may take: it writes what is only in memory to its files first."""
-Connection = asyncpg.Connection[asyncpg.Record]
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection  # not generic when it runs
 
 
 @dataclass(frozen=True)
