@@ -41,6 +41,11 @@ def test_status_says_who_and_how_it_is(tmp_path: Path) -> None:
             "requests": 1,
             "in_flight": 0,
             "connections": 0,
+            "backend": "",
+            "gate": "open",
+            "held": 0,
+            "held_total": 0,
+            "held_longest_ms": 0.0,
         }
         assert stat.S_IMODE(node.socket_path.stat().st_mode) == 0o600
         logged = until_logged(node)

@@ -9,8 +9,10 @@ only ASGI, so the service runs under any ASGI server; the web process of Tenfold
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +35,15 @@ from tenfold.serve.hot import Handler, HotRoutes, Request, Response
 from tenfold.serve.lifespan import lifespan
 from tenfold.serve.metrics import HttpMetrics
 from tenfold.serve.problem import problem_response
+from tenfold.serve.replay import is_passing, wait_before
 from tenfold.serve.runtime import Runtime
 from tenfold.serve.settings import settings_of
 
 if TYPE_CHECKING:
     from tenfold.topology.map import Map
+
+LOOKED_LONG_AGO_S = 1.0
+"""A process that has not looked at its map for so long was paused, or had no time: it looks before it goes on."""
 
 log = logging.getLogger("tenfold.serve")
 
@@ -71,6 +77,9 @@ class TenfoldASGI:
         self.leaving = ""
         """Why this process takes no new clients (a drain); empty while it does."""
         self.startup_error: BaseException | None = None
+        self._look: Callable[[], object] | None = None
+        self._look_after = math.inf
+        self._epoch = _epoch_of(runtime.map)
 
     @property
     def runtime(self) -> Runtime:
@@ -81,6 +90,7 @@ class TenfoldASGI:
         """Opens the blocks; the ASGI lifespan calls it."""
         await self._runtime.open()
         self._settings = settings_of(self._runtime.map)
+        self._epoch = _epoch_of(self._runtime.map)
 
     async def close(self) -> None:
         """Closes the blocks; the ASGI lifespan calls it."""
@@ -90,6 +100,24 @@ class TenfoldASGI:
         """Goes by a new map from the next request on."""
         self._runtime.adopt(new)
         self._settings = settings_of(new)
+        self._epoch = new.epoch
+
+    def watch(self, look: Callable[[], object]) -> None:
+        """Registers what looks at the map file at once and adopts a newer map (and does not raise). From now on
+        `looked` is called at least every 250 ms."""
+        self._look = look
+        self._runtime.on_stale(look)
+        self.looked()
+
+    def looked(self) -> None:
+        """The map file has just been looked at."""
+        self._look_after = self._monotonic() + LOOKED_LONG_AGO_S
+
+    def _look_now(self) -> None:
+        """Before a request is begun by a map that may be old: this process was paused, or its client has seen more."""
+        if self._look is not None:
+            self.looked()
+            self._look()
 
     def ready(self) -> tuple[bool, str]:
         """Whether new clients should come here, and why not."""
@@ -104,12 +132,14 @@ class TenfoldASGI:
                 await self._app(scope, receive, send)
             return
         began = self._monotonic()
+        if began > self._look_after:
+            self._look_now()
         metrics = self.metrics
         metrics.in_flight += 1
         exchange = self._exchange(scope, receive, send)
         entered = enter_scope(exchange.request)
         try:
-            await self._answer(exchange)
+            await self._answer(exchange, began)
         except (ClientLeftError, BodyTooLargeError):
             pass  # nobody is there to be answered; or the answer was given where the limit was met
         finally:
@@ -119,36 +149,57 @@ class TenfoldASGI:
 
     def _exchange(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
         head = read_head(scope["headers"])
-        request = RequestScope(
-            request_id=head.request_id or self._ids.next(),
-            token=decode(head.token) if head.token else EMPTY,
-        )
+        token = EMPTY
+        if head.token:
+            token = decode(head.token)
+            if token.epoch > self._epoch:
+                self._look_now()
+        request = RequestScope(request_id=head.request_id or self._ids.next(), token=token)
         return Exchange(
             scope, receive, send, head=head, request=request, limit=self._settings.body_limit, now=self._monotonic
         )
 
-    async def _answer(self, exchange: Exchange) -> None:
-        """Answers; only errors that need no answer come out."""
+    async def _answer(self, exchange: Exchange, began: float) -> None:
+        """Answers, in another attempt if need be; only errors that need no answer come out."""
+        while True:
+            try:
+                return await self._attempt(exchange)
+            except ClientLeftError:
+                raise
+            except BodyTooLargeError as error:
+                if exchange.started and not exchange.complete:
+                    raise ResponseAbortedError(exchange.request.request_id) from error
+                raise
+            except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the client gets a problem document
+                if not is_passing(error) or not await self._may_try_again(exchange, began):
+                    return await self._fail(exchange, error)
+            exchange.begin_anew()
+            self.metrics.replays += 1
+
+    async def _attempt(self, exchange: Exchange) -> None:
         scope = exchange.scope
-        try:
-            if exchange.head is not NOTHING:
-                await self._prepare(exchange)
-            if not scope["path"].isascii():
-                check_path(scope)
-            if (scope["method"] == "GET" or scope["method"] == "HEAD") and await self._answer_here(exchange):
-                return
-            await self._app(scope, exchange.receive, exchange.send)
-            await exchange.release()
-            if not exchange.started and not exchange.client_left:
-                raise RuntimeError("The application returned without a response.")
-        except ClientLeftError:
-            raise
-        except BodyTooLargeError as error:
-            if exchange.started and not exchange.complete:
-                raise ResponseAbortedError(exchange.request.request_id) from error
-            raise
-        except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the client gets a problem document
-            await self._fail(exchange, error)
+        if exchange.head is not NOTHING and not exchange.replays:
+            await self._prepare(exchange)
+        if not scope["path"].isascii():
+            check_path(scope)
+        if (scope["method"] == "GET" or scope["method"] == "HEAD") and await self._answer_here(exchange):
+            return
+        exchange.fresh = dict(scope)
+        await self._app(scope, exchange.receive, exchange.send)
+        await exchange.release()
+        if not exchange.started and not exchange.client_left:
+            raise RuntimeError("The application returned without a response.")
+
+    async def _may_try_again(self, exchange: Exchange, began: float) -> bool:
+        """Waits until another attempt is due; False when there shall be none."""
+        if not exchange.may_run_again():
+            return False
+        spent_s = self._monotonic() - began
+        wait_s = wait_before(exchange.replays + 1, spent_s, self._settings.hold_s, self._runtime.randomness)
+        if wait_s is None:
+            return False
+        await asyncio.sleep(wait_s)
+        return True
 
     async def _answer_here(self, exchange: Exchange) -> bool:
         """Answers a GET or HEAD without the framework, if its path is internal or hot."""
@@ -189,6 +240,7 @@ class TenfoldASGI:
             await exchange.respond(readiness(*self.ready()))
         else:
             self.metrics.log_lines_dropped = self.access.dropped if self.access else 0
+            self.metrics.holding = self._runtime.holding
             await exchange.respond(metrics_response(self.metrics, exchange.scope, self._settings.metrics))
 
     async def _fail(self, exchange: Exchange, error: Exception) -> None:
@@ -216,6 +268,11 @@ class TenfoldASGI:
         if access is not None and self._settings.access_log:
             request_id = exchange.request.request_id
             access.add((ended, request_id, method, scope["path"], status, ended - began, exchange.bytes_sent))
+
+
+def _epoch_of(current: Map | None) -> float:
+    """The map's epoch; without a map no token is from a newer one."""
+    return math.inf if current is None else current.epoch
 
 
 async def _settled(returned: Any, template: str) -> Response | None:

@@ -17,6 +17,7 @@ from tenfold.core.errors import InvalidRequest, TenfoldError
 from tenfold.serve.head import KEYED_METHODS, TOKEN_COOKIE, Head, fingerprint_of
 from tenfold.serve.hot import Response
 from tenfold.serve.problem import problem_response
+from tenfold.serve.replay import is_replayable
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -30,6 +31,9 @@ LINGER_BYTES = 64 << 20
 
 MAX_HELD_BYTES = 1 << 20
 """A framework's 500 answer is held up to this size, until it is known whether an exception follows it."""
+
+MAX_KEPT_BYTES = 1 << 20
+"""A body is kept for another attempt up to this size."""
 
 CLIENT_LEFT = 499
 """What the log says of requests whose client went away before the answer."""
@@ -64,19 +68,23 @@ class Exchange:
     """State of one request being answered by the framework."""
 
     __slots__ = (
+        "_from_start",
         "_held",
+        "_kept",
+        "_more",
         "_now",
         "_receive",
         "_received",
-        "_replay",
         "_send",
         "bytes_sent",
         "client_left",
         "complete",
         "ended",
+        "fresh",
         "head",
         "limit",
         "refused",
+        "replays",
         "request",
         "route",
         "scope",
@@ -116,27 +124,39 @@ class Exchange:
         self.client_left = False
         self.refused = False
         """The 413 was sent; whatever the framework still says is dropped."""
+        self.replays = 0
+        """How often this request was begun anew."""
+        self.fresh: Scope | None = None
+        """The scope as it came, for another attempt: frameworks write into the one they get."""
         self._received = 0
-        self._replay: bytes | None = None
+        self._more = True
+        self._kept: list[bytes] | None = []
+        """What was read of the body, for another attempt; None once that is too much, or of no use."""
+        self._from_start = False
+        """Whether what is kept is to be read again, before the rest."""
         self._held: list[Message] | None = None
 
     # What the framework calls
 
     async def receive(self) -> Message:
         """The next part of the body. Raises `BodyTooLargeError`, after answering 413, beyond the limit."""
-        if self._replay is not None:
-            body, self._replay = self._replay, None
-            return {"type": "http.request", "body": body, "more_body": False}
+        if self._from_start:
+            self._from_start = False
+            return {"type": "http.request", "body": b"".join(self._kept or ()), "more_body": self._more}
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self.client_left = not self.complete
-        elif body := message.get("body", b""):
+            return message
+        self._more = message.get("more_body", False)
+        if body := message.get("body", b""):
             self._received += len(body)
             if self._received > self.limit:
                 error = BodyTooLargeError(self.limit)
                 if not self.started:
                     await self.refuse(error)
                 raise error
+            if self._kept is not None:
+                self._keep(body)
         return message
 
     async def send(self, message: Message) -> None:
@@ -185,8 +205,9 @@ class Exchange:
                 raise ClientLeftError
             parts.append(message.get("body", b""))
             more = message.get("more_body", False)
-        self._replay = b"".join(parts)
-        return self._replay
+        body = b"".join(parts)
+        self._kept, self._from_start = [body], True
+        return body
 
     async def identify(self, key: str) -> None:
         """Makes this a keyed request: its transactions are found again when the client sends it once more."""
@@ -194,6 +215,21 @@ class Exchange:
             body = await self.read_whole()
             self.request.idempotency_key = key
             self.request.fingerprint = fingerprint_of(self.scope, body)
+
+    def may_run_again(self) -> bool:
+        """Whether another attempt can be made of which the client notices nothing: it has seen nothing yet, all that
+        was read is kept, and the endpoint is one that may run again."""
+        untouched = not (self.started or self.refused or self.client_left) and self._kept is not None
+        return untouched and is_replayable(self.scope["method"], self.scope.get("endpoint"))
+
+    def begin_anew(self) -> None:
+        """Puts everything back to how the request came."""
+        self.replays += 1
+        self._held = None
+        self._from_start = bool(self._kept) or not self._more
+        self.request.rewind()
+        if self.fresh is not None:
+            self.scope = self.fresh
 
     def held_body(self) -> bytes | None:
         """The body of a 500 that the framework made and nobody has seen yet; None when there is none."""
@@ -210,6 +246,13 @@ class Exchange:
                 await self._pass(message)
 
     # Inside
+
+    def _keep(self, part: bytes) -> None:
+        assert self._kept is not None, "only called while the body is kept"
+        if self._received > MAX_KEPT_BYTES or not is_replayable(self.scope["method"], self.scope.get("endpoint")):
+            self._kept = None
+        else:
+            self._kept.append(part)
 
     async def _start(self, message: Message) -> None:
         self.status = message["status"]

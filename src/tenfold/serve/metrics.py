@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tenfold.blocks.database import Holding
+
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
@@ -43,6 +45,9 @@ class HttpMetrics:
     def __init__(self) -> None:
         self.in_flight = 0
         self.log_lines_dropped = 0
+        self.replays = 0
+        """Requests that were run again because what failed them was passing."""
+        self.holding = Holding()
         self._series: dict[tuple[str, str, int], Series] = {}
         self._refused: dict[str, int] = {}
 
@@ -87,7 +92,23 @@ class HttpMetrics:
         dropped = CounterMetricFamily(
             "tenfold_access_log_dropped", "Lines the access log could not write.", value=self.log_lines_dropped
         )
-        yield from (requests, durations, refused, in_flight, dropped)
+        replays = CounterMetricFamily("tenfold_http_replays", "Requests run again by themselves.", value=self.replays)
+        yield from (requests, durations, refused, in_flight, dropped, replays, *self._collect_holding())
+
+    def _collect_holding(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
+
+        held = self.holding
+        yield GaugeMetricFamily("tenfold_database_held", "Transactions that wait while a move passes.", value=held.now)
+        yield GaugeMetricFamily(
+            "tenfold_database_held_longest_seconds", "The longest wait of one transaction.", value=held.longest_s
+        )
+        for name, text, value in (
+            ("held", "Transactions that have waited.", held.total),
+            ("held_refused", "Transactions for which it was too long or too full.", held.refused),
+            ("begun_anew", "Attempts refused for an old map, and begun anew.", held.begun_anew),
+        ):
+            yield CounterMetricFamily(f"tenfold_database_{name}", text, value=value)
 
     def exposition(self) -> bytes:
         """The text of `/metrics`: these numbers, then everything in prometheus-client's default registry."""

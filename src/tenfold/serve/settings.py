@@ -27,6 +27,9 @@ class ServeSettings:
     drain_limit_s: float = 30.0
     """How long a process that leaves waits for its clients, in seconds."""
 
+    hold_s: float = 25.0
+    """How long a request may wait, in seconds, for a database that is away."""
+
     keep_alive_s: float = 60.0
     """How long a connection may be idle, in seconds; not more than 60 behind HAProxy."""
 
@@ -40,5 +43,6 @@ def settings_of(current: Map | None) -> ServeSettings:
         access_log=current.web.access_log,
         metrics=current.web.metrics,
         drain_limit_s=current.web.drain_limit_s,
+        hold_s=current.database.hold_s,
         keep_alive_s=current.web.keep_alive_s,
     )

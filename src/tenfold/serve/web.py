@@ -40,6 +40,9 @@ EXIT_FATAL = 70
 """The process must not go on (the outcome of a COMMIT is unknown); starting again does help."""
 
 MAP_LOOK_EVERY_S = 0.25
+PREPARE_S = 4.0
+"""How long the acknowledgement of a map waits for the standby that it names; the keeper waits 5."""
+
 BACKLOG = 4096
 LEAVE_IN_FLIGHT_S = 2
 """What is still being answered when the drain's limit has passed gets this much longer, in seconds."""
@@ -105,10 +108,11 @@ class WebProcess:
         self._spare = self._listener.dup()
         self._server = EmbeddedServer(_config(app, current))
         self._drain = Drain(self._server)
-        self._stamp = _stamp(environment.map_path)
+        self._stamp: tuple[int, int] | None = None  # the file may have been replaced since `current` was read
         app.access = AccessLog(sys.stdout.fileno(), app.runtime.clock)
         app.adopt(current)
         app.runtime.on_fatal(self._die)
+        app.watch(self._look)
 
     async def run(self) -> None:
         """Serves until drained. Raises what kept the service from starting."""
@@ -143,6 +147,17 @@ class WebProcess:
             "requests": self._app.metrics.total(),
             "in_flight": self._app.metrics.in_flight,
             "connections": len(self._server.server_state.connections),
+            **self._holding(),
+        }
+
+    def _holding(self) -> Facts:
+        holding = self._app.runtime.holding
+        return {
+            "backend": holding.backend,
+            "gate": "held" if holding.closed else "open",
+            "held": holding.now,
+            "held_total": holding.total,
+            "held_longest_ms": round(holding.longest_s * 1000, 1),
         }
 
     async def _adopt(self, request: Facts) -> Facts:
@@ -153,6 +168,7 @@ class WebProcess:
                 f"The map file has the epoch {self._map.epoch}, not {wanted}.",
                 hint="Write the map first, then push it.",
             )
+        await self._app.runtime.prepared(PREPARE_S)
         return {"epoch": self._map.epoch}
 
     async def _begin_drain(self, _: Facts) -> Facts:
@@ -173,10 +189,7 @@ class WebProcess:
         swept = loop.time()
         while True:
             await asyncio.sleep(MAP_LOOK_EVERY_S)
-            stamp = _stamp(self._environment.map_path)
-            if stamp != self._stamp:
-                self._stamp = stamp
-                self._look_at_map()
+            self._look()
             now = loop.time()
             if now - swept >= SWEEP_S:
                 swept = now
@@ -184,7 +197,13 @@ class WebProcess:
                     if isinstance(connection, WebProtocol):
                         connection.sweep(now)
 
-    def _look_at_map(self) -> None:
+    def _look(self) -> None:
+        """Looks at the map file, and adopts it when it was replaced."""
+        self._app.looked()
+        stamp = _stamp(self._environment.map_path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
         try:
             self._take_over(read_map(self._environment.map_path))
         except TenfoldError as error:

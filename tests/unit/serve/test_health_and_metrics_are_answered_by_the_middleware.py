@@ -15,7 +15,12 @@ from tenfold.serve.hot import Response
 
 def a_map(**web: Any) -> Any:
     facts = {"access_log": True, "metrics": "loopback", "drain_limit_s": 30.0, "keep_alive_s": 60.0} | web
-    return SimpleNamespace(epoch=1, public=SimpleNamespace(body_limit=100), web=SimpleNamespace(**facts))
+    return SimpleNamespace(
+        epoch=1,
+        database=SimpleNamespace(hold_s=25.0),
+        public=SimpleNamespace(body_limit=100),
+        web=SimpleNamespace(**facts),
+    )
 
 
 LABELS = ("route", "method", "status", "le")

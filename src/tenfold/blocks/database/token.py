@@ -35,6 +35,11 @@ class Token:
 
     positions: tuple[tuple[str, Position], ...] = ()
 
+    @property
+    def epoch(self) -> int:
+        """The newest map that a write or read of this client went by; 0 for the empty token."""
+        return max((position.epoch for _, position in self.positions), default=0)
+
     def at(self, shard: str) -> Position | None:
         """The position that a read from `shard` must have reached, or None."""
         return next((position for name, position in self.positions if name == shard), None)
