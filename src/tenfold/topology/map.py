@@ -63,6 +63,8 @@ class ServerMap(msgspec.Struct, frozen=True):
     tls: Literal["disable", "prefer", "require", "verify-full"] = "disable"
     supervised: bool = True
     """Whether Tenfold runs the server; else it is one that the user runs."""
+    owner: str = ""
+    """The role that owns the tables and runs DDL; empty in maps that do not say: then it is `user`."""
 
 
 class DatabaseMap(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -73,7 +73,7 @@ def _by_state(login: ServerUrl, state: str, said: str) -> TenfoldError:
     return TenfoldError(f"{login.shown}: {sentence.format(said=said)}.", hint=hint, code=code)
 
 
-def start_error(node: str, tail: Sequence[str], data: str) -> TenfoldError:
+def start_error(node: str, tail: Sequence[str], data: str, code: str = "TF-PG-START") -> TenfoldError:
     """Why a supervised server does not start, by the last lines of its log."""
     words = "\n".join(tail)
     if _FULL in words:
@@ -83,7 +83,7 @@ def start_error(node: str, tail: Sequence[str], data: str) -> TenfoldError:
         )
     last = "\n".join(f"  {line}" for line in list(tail)[-6:]) or "  (nothing)"
     return TenfoldError(
-        f"{node} does not start. Its last lines:\n{last}", hint=f"See `tenfold logs {node}`.", code="TF-PG-START"
+        f"{node} does not start. Its last lines:\n{last}", hint=f"See `tenfold logs {node}`.", code=code
     )
 
 

@@ -88,6 +88,11 @@ def role_steps(role: str, verifier: str) -> list[Step]:
     ]
 
 
+def search_path_step(role: str, database: str) -> Step:
+    """Where a role finds tables that are named without a schema. Only the role itself, or who made it, may say so."""
+    return Step(f"ALTER ROLE {identifier(role)} IN DATABASE {identifier(database)} SET search_path = {SEARCH_PATH}")
+
+
 def server_steps(names: Names, owner_verifier: str, web_verifier: str) -> list[Step]:
     """What the superuser does on a server of ours, in the database `postgres`: roles, the database, who may connect.
 
@@ -105,15 +110,16 @@ def server_steps(names: Names, owner_verifier: str, web_verifier: str) -> list[S
         Step(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC"),
         Step("REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC"),
         Step(f"GRANT CONNECT ON DATABASE {database} TO {identifier(names.web)}"),
+        search_path_step(names.web, names.database),
     ]
 
 
 def layout_steps(names: Names) -> list[Step]:
     """What the owner does in the service's database: schemas, and what the web role may do there."""
-    database, owner, web = identifier(names.database), identifier(names.owner), identifier(names.web)
+    database, web = identifier(names.database), identifier(names.web)
     steps = [
         Step("CREATE SCHEMA tf", "SELECT 1 FROM pg_namespace WHERE nspname = 'tf'"),
-        Step(f"ALTER ROLE {owner} IN DATABASE {database} SET search_path = {SEARCH_PATH}"),
+        search_path_step(names.owner, names.database),
     ]
     if names.web == names.owner:
         return steps
@@ -127,7 +133,6 @@ def layout_steps(names: Names) -> list[Step]:
             for schema in ("public", "tf")
         ),
         Step(_grant_on_own_tables(names)),
-        Step(f"ALTER ROLE {web} IN DATABASE {database} SET search_path = {SEARCH_PATH}"),
     ]
 
 

@@ -29,6 +29,7 @@ from tenfold.engines.postgres.roles import (
     layout_steps,
     role_steps,
     scram_verifier,
+    search_path_step,
     server_steps,
 )
 
@@ -133,9 +134,10 @@ async def set_up_layout(owner: ServerUrl, names: Names) -> None:
     await run_steps(owner, layout_steps(names))
 
 
-async def make_role(login: ServerUrl, role: str, password: str, randomness: Randomness) -> None:
+async def make_web_role(login: ServerUrl, role: str, password: str, randomness: Randomness) -> None:
     """Makes a role that may only log in, on a server of the user's. Raises TF-PG-RIGHTS when that is not allowed."""
-    await run_steps(login, role_steps(role, _verifier(password, randomness)))
+    steps = role_steps(role, _verifier(password, randomness))
+    await run_steps(login, [*steps, search_path_step(role, login.database)])
 
 
 def _verifier(password: str, randomness: Randomness) -> str:
