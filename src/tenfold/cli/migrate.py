@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 import msgspec
 
 from tenfold.cli.main import Context
-from tenfold.control.migrate import Report, describe, load_service, migrate_map, write_next
+from tenfold.control.migrate import Report, describe, load_service, migrate_map, write_next_for_map
 from tenfold.control.place import Place
 from tenfold.core.errors import UsageError
 from tenfold.hosts import wire
@@ -39,7 +37,7 @@ def command(context: Context, message: str | None, dry_run: bool, no_backup: boo
 
 def _write(place: Place, message: str, as_json: bool) -> None:
     wanted = place.wanted(place.read_spec(), place.read_map())
-    files = write_next(load_service(wanted), place.root, Path(wanted.database.path), message)
+    files = write_next_for_map(load_service(wanted), wanted, message)
     if as_json:
         click.echo(msgspec.json.encode({"written": [str(file) for file in files]}).decode())
         return

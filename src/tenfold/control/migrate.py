@@ -137,13 +137,22 @@ def check_revisions(service: HasTables, root: Path, clock: Clock = SYSTEM_CLOCK)
 
 
 def write_next(service: HasTables, root: Path, path: Path, message: str, clock: Clock = SYSTEM_CLOCK) -> list[Path]:
-    """Writes the next revision file of the service; see `write_revisions`."""
-    return write_revisions(Revisions(root, service.name), service.metadata, path, message, clock.wall_us)
+    """Writes the next revision file of the service; `path` is its database file. See `write_revisions`."""
+    revisions = Revisions(root, service.name)
+    if revisions or not path.exists():
+        return write_revisions(revisions, service.metadata, None, message, clock.wall_us)
+    with open_store(path) as store:
+        return write_revisions(revisions, service.metadata, store, message, clock.wall_us)
 
 
-def write_next_for_map(service: HasTables, wanted: maps.Map, message: str, clock: Clock = SYSTEM_CLOCK) -> list[Path]:
-    """`write_next` for the database that a map names."""
-    return write_next(service, Path(wanted.root), Path(wanted.database.path), message, clock)
+def write_next_for_map(service: HasTables, wanted: maps.Map, message: str) -> list[Path]:
+    """`write_next` for the database that a map names, on any backend. A server is asked only before the first one."""
+    root = Path(wanted.root)
+    if wanted.database.backend == "postgres" and not Revisions(root, service.name):
+        from tenfold.control.migrations.server import write_first_from_server  # noqa: PLC0415 - as for migrate_map
+
+        return write_first_from_server(service, wanted, message)
+    return write_next(service, root, Path(wanted.database.path), message)
 
 
 def migrate_map(wanted: maps.Map, *, dry_run: bool = False, backup: bool = True) -> Report:

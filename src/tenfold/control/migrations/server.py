@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tenfold.control.engine import owner_login
 from tenfold.control.migrations import dumping
-from tenfold.control.migrations.access import owner_login
 from tenfold.control.migrations.performing import perform
 from tenfold.control.migrations.planning import HasTables, Report, plan, refuse_now, tried
 from tenfold.control.migrations.postgres import PostgresStore, at_server
 from tenfold.control.migrations.revisions import Revisions
+from tenfold.control.migrations.writing import write_revisions
+from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.engines.postgres.address import ServerUrl
 from tenfold.engines.postgres.programs import installed
@@ -37,7 +39,7 @@ def migrate_on_server(
     """
     server = wanted.database.server
     assert server is not None, "a map with this backend names its server"
-    owner = login or owner_login(wanted)
+    owner = login or owner_login(Place(Path(wanted.root)), server)
     revisions = Revisions(Path(wanted.root), service.name)
 
     def work(store: PostgresStore) -> Report:
@@ -54,6 +56,21 @@ def migrate_on_server(
         return planned.report(owner.shown, backup=kept, notes=[*notes, *([untold] if untold else [])])
 
     return at_server(owner, server.user, work, clock, turn=not dry_run)
+
+
+def write_first_from_server(
+    service: HasTables, wanted: Map, message: str, login: ServerUrl | None = None, *, clock: Clock = SYSTEM_CLOCK
+) -> list[Path]:
+    """Writes the first revisions of a service whose database is on a server; see `write_revisions`."""
+    server = wanted.database.server
+    assert server is not None, "a map with this backend names its server"
+    owner = login or owner_login(Place(Path(wanted.root)), server)
+    revisions = Revisions(Path(wanted.root), service.name)
+
+    def work(store: PostgresStore) -> list[Path]:
+        return write_revisions(revisions, service.metadata, store, message, clock.wall_us)
+
+    return at_server(owner, server.user, work, clock, turn=False)
 
 
 def _dumped(login: ServerUrl, wanted: Map, revision: str, store: PostgresStore) -> tuple[str, str]:

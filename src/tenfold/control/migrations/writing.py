@@ -19,8 +19,9 @@ from alembic.operations import ops
 
 from tenfold.blocks.database import types
 from tenfold.control.migrations.facts import canonical_sql, differences, is_own, told
+from tenfold.control.migrations.reflecting import as_is
 from tenfold.control.migrations.revisions import MigrationFailed, MigrationNeeded, Revisions, facts_of_revisions
-from tenfold.control.migrations.store import Store, facts_of_code, open_store, scratch
+from tenfold.control.migrations.store import Store, built, facts_of_code, scratch
 from tenfold.core.errors import UsageError
 
 _TEMPLATE = '''"""{message}"""
@@ -48,16 +49,19 @@ _ARGUMENTS: dict[type[types.Portable], tuple[str, ...]] = {
 
 
 def write_revisions(
-    revisions: Revisions, metadata: sa.MetaData, database: Path, message: str, now_us: Callable[[], int]
+    revisions: Revisions, metadata: sa.MetaData, existing: Store | None, message: str, now_us: Callable[[], int]
 ) -> list[Path]:
     """Writes the file (two when there is a database and no revision yet: the tables as they are, then the change).
+
+    `existing` is the service's database; it is only looked at, and only when there is no revision yet. Revisions are
+    compared with the code on SQLite in memory, wherever the database is.
 
     Raises UsageError when there is nothing to write, MigrationNeeded when a person has to complete the file.
     """
     if not message.strip() or "\n" in message:
         raise UsageError("A revision needs a message of one line.", hint='For example: tenfold migrate --new "titles".')
     written = []
-    with _starting_point(revisions, database, metadata, now_us) as (store, base):
+    with _starting_point(revisions, existing, metadata, now_us) as (store, base):
         if base is not None:
             written.append(_write(revisions, "tables as they were", base))
         change = _operations(store, metadata)
@@ -71,40 +75,27 @@ def write_revisions(
 
 @contextmanager
 def _starting_point(
-    revisions: Revisions, database: Path, metadata: sa.MetaData, now_us: Callable[[], int]
+    revisions: Revisions, existing: Store | None, metadata: sa.MetaData, now_us: Callable[[], int]
 ) -> Iterator[tuple[Store, ops.UpgradeOps | None]]:
     """The schema that the next revision starts from, and the operations of a first revision that builds it."""
     with scratch(now_us()) as empty:
         if revisions:
             revisions.apply(empty, revisions.line(), now_us)
+        found = None if revisions or existing is None else _unrecorded(existing, metadata, now_us())
+        if found is None:
             yield empty, None
             return
-        if not database.exists():
-            yield empty, None
-            return
-        with open_store(database) as store:
-            have = store.facts()
-            if not have or not differences(have, facts_of_code(metadata, now_us())):
-                yield empty, None
-            else:
-                yield store, _operations(empty, _as_is(store, metadata))
+        base = _operations(empty, found)
+        built(empty, found)
+        yield empty, base
 
 
-def _as_is(store: Store, metadata: sa.MetaData) -> sa.MetaData:
-    """The tables of a database, with the code's types wherever they are stored in the same way."""
-    found = sa.MetaData()
-    with store.reading() as connection:
-        found.reflect(connection, only=lambda name, _: not is_own(name))
-        dialect = connection.dialect
-    strict = {name for name, facts in store.facts().items() if facts.strict}
-    for table in found.tables.values():
-        table.dialect_options["sqlite"]["strict"] = table.name in strict
-        declared = metadata.tables.get(table.name)
-        for column in table.columns if declared is not None else ():
-            wanted = declared.columns.get(column.name) if declared is not None else None
-            if wanted is not None and wanted.type.compile(dialect) == column.type.compile(dialect):
-                column.type = wanted.type
-    return found
+def _unrecorded(existing: Store, metadata: sa.MetaData, now_us: int) -> sa.MetaData | None:
+    """The tables of a database that has some, and others than the code has."""
+    have = existing.facts()
+    with existing.scratch(now_us) as empty:
+        same = not have or not differences(have, built(empty, metadata))
+    return None if same else as_is(existing, metadata)
 
 
 def _operations(store: Store, metadata: sa.MetaData) -> ops.UpgradeOps:
