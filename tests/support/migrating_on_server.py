@@ -15,7 +15,7 @@ from pg_server import PgServer
 from tenfold.control.migrate import Report
 from tenfold.control.migrations.facts import Facts
 from tenfold.control.migrations.postgres import at_server
-from tenfold.control.migrations.server import migrate_on_server
+from tenfold.control.migrations.server import migrate_on_server, write_first_from_server
 from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.engines.postgres.address import ServerUrl
 from tenfold.engines.postgres.roles import Names, layout_steps
@@ -59,6 +59,12 @@ class ServerPlace(Place):
     def migrate(self, version: int, **options: Any) -> Report:
         wanted = self.changed_map(**options.pop("changes", {}))
         return migrate_on_server(service(version), wanted, self.owner, **options)
+
+    def write(self, version: int, message: str) -> list[str]:
+        made = service(version)
+        if (self.root / "migrations").exists():
+            return super().write(version, message)
+        return [path.name for path in write_first_from_server(made, self.map, message, self.owner)]
 
     def sql(self, statement: str, *parameters: Any) -> list[Any]:
         return self.as_(self.owner, statement, *parameters)

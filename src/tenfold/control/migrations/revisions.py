@@ -6,6 +6,7 @@ A revision file lives in `migrations/versions/` of the service. Besides Alembic'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,12 @@ _RECORDED = sa.text("SELECT revision FROM tf_schema WHERE component = :component
 _SINCE = sa.text(
     "SELECT kind, revision = :revision FROM tf_schema WHERE component = :component AND seq >="
     " (SELECT max(seq) FROM tf_schema WHERE component = :component AND revision = :revision)"
+)
+
+_ENDS_TRANSACTION = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+    r"(?:COMMIT|END|ABORT|BEGIN|START\s+TRANSACTION|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+(?:\w+\s+)?TO\b))\b",
+    re.IGNORECASE | re.DOTALL,
 )
 
 FOLDER = "migrations"
@@ -176,6 +183,7 @@ class Revisions:
             return script._upgrade_revs(revision.id, heads)
 
         def work(connection: sa.Connection) -> None:
+            sa.event.listen(connection, "before_cursor_execute", _check_statement)
             strict_before = _strict(read_facts(connection))
             context = MigrationContext.configure(connection)
             if before and not context.get_current_heads():
@@ -196,11 +204,21 @@ class Revisions:
 
 
 def _outside() -> Any:
-    raise MigrationNeeded(
+    raise UsageError(
         "A revision is one transaction and cannot work outside of it (autocommit_block).",
         hint="Leave the block out; a statement that insists on it is run by hand.",
         code="TF-MIGRATE-3",
     )
+
+
+def _check_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    """A revision that ends its transaction would leave half of itself behind when it fails."""
+    if _ENDS_TRANSACTION.match(statement):
+        raise UsageError(
+            f"A revision is one transaction, which {statement.strip()[:40]!r} would break.",
+            hint="Leave it out: it is begun and committed around the revision.",
+            code="TF-MIGRATE-3",
+        )
 
 
 def _revision(file: Script) -> Revision:
