@@ -1,0 +1,84 @@
+"""The copy: chunks in key order, each its own short read, written together with how far it came."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from tenfold.core.clock import Clock
+from tenfold.moves.rows.file import File
+from tenfold.moves.rows.reading import file_range
+from tenfold.moves.rows.replay import server_copy
+from tenfold.moves.rows.server import Server, Session
+from tenfold.moves.rows.tables import Moved, Row, decode_key, encode_key
+
+CHUNK = 8_000
+"""Rows of one read and one COPY at most."""
+
+CHUNK_BYTES = 8_000_000
+"""About so many bytes of one chunk at most: wide rows go in smaller chunks."""
+
+MAKE_PROGRESS = """CREATE TABLE IF NOT EXISTS tf.tf_copied (
+    tbl text PRIMARY KEY, last text, rows bigint NOT NULL DEFAULT 0, done boolean NOT NULL DEFAULT false,
+    finished boolean NOT NULL DEFAULT false)"""
+"""`last` is the key of the last row that was copied, `finished` says that indexes and constraints are there."""
+
+_SAVE = """INSERT INTO tf.tf_copied (tbl, last, rows, done) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (tbl) DO UPDATE SET last = $2, rows = $3, done = $4"""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far the copy of a table came."""
+
+    last: Row | None = None
+    rows: int = 0
+    done: bool = False
+
+
+async def position(session: Session, table: Moved) -> Position:
+    """Where the copy of a table goes on."""
+    found = await session.fetchrow("SELECT last, rows, done FROM tf.tf_copied WHERE tbl = $1", table.name)
+    if found is None:
+        return Position()
+    last = None if found[0] is None else decode_key(table, found[0])
+    return Position(last, found[1], found[2])
+
+
+async def all_copied(session: Session, tables: int) -> bool:
+    """Whether the copy of every table came to its end."""
+    return bool(await session.fetchval("SELECT count(*) = $1 FROM tf.tf_copied WHERE done", tables))
+
+
+Copied = Callable[[int, float], Awaitable[None]]
+"""Called after each chunk with its rows and the seconds it took; what it waits is room for the service."""
+
+
+async def copy_table(file: File, server: Server, table: Moved, clock: Clock, copied: Copied) -> Position:
+    """Copies what is not copied yet. Cut off anywhere, the next call goes on after the last committed chunk."""
+    async with server.session() as session:
+        at = await position(session, table)
+    size = CHUNK
+    while not at.done:
+        began = clock.monotonic()
+        rows = await file.look(file_range(table, at.last, size))
+        at = Position(table.key_of(rows[-1]) if rows else at.last, at.rows + len(rows), len(rows) < size)
+        await _write_chunk(server, table, rows, at)
+        await copied(len(rows), clock.monotonic() - began)
+        size = _size(rows, size)
+    return at
+
+
+async def _write_chunk(server: Server, table: Moved, rows: list[Row], at: Position) -> None:
+    async with server.effect() as session:
+        await server_copy(session, table, rows)
+        last = None if at.last is None else encode_key(at.last)
+        await session.execute(_SAVE, table.name, last, at.rows, at.done)
+
+
+def _size(rows: list[Row], size: int) -> int:
+    """The size of the next chunk, from how wide some rows of this one are."""
+    sample = rows[:: max(1, len(rows) // 50)]
+    width = sum(len(value) if isinstance(value, str | bytes) else 8 for row in sample for value in row)
+    per_row = width / len(sample) if sample else 1
+    return int(min(CHUNK, max(50, CHUNK_BYTES / max(1.0, per_row)))) if rows else size

@@ -1,0 +1,136 @@
+"""What the stages of a move over rows share: the deployment, the two databases, the tables, and how to say things."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import asyncpg
+
+from tenfold.core.errors import TenfoldError
+from tenfold.moves.base import Progress
+from tenfold.moves.context import HELD_PATIENCE_S, Context
+from tenfold.moves.rows.file import File
+from tenfold.moves.rows.pacing import Pacer
+from tenfold.moves.rows.server import Server, Session
+from tenfold.moves.rows.tables import Moved, moved_tables
+from tenfold.topology.map import Map
+
+CONNECT_S = 10.0
+
+
+class NotTakenOver(TenfoldError):
+    """A process did not take over a map that all of them must have before the move can go on."""
+
+    code = "TF-MOVE-SILENT"
+
+
+class Changed(TenfoldError):
+    """The tables were changed while the move was under way."""
+
+    code = "TF-MOVE-SCHEMA"
+
+
+@dataclass
+class Work:
+    """One move over the rows of a deployment, as one mover does it."""
+
+    context: Context
+    pacer: Pacer = field(default_factory=Pacer)
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    @cached_property
+    def tables(self) -> tuple[Moved, ...]:
+        """The tables that move."""
+        return moved_tables(self.context.metadata)
+
+    @cached_property
+    def file(self) -> File:
+        """The SQLite file."""
+        return File(self.context.sqlite_path, self.context.term, self.context.move_id)
+
+    @cached_property
+    def server(self) -> Server:
+        """The service's database on PostgreSQL."""
+        return Server(self._connect, self.context.term, self.context.move_id)
+
+    async def _connect(self) -> Session:
+        access = await self.context.connect_owner()
+        tls: Any = access.tls
+        return await asyncpg.connect(
+            host=access.host,
+            port=access.port,
+            database=access.database,
+            user=access.user,
+            password=access.password.reveal(),
+            ssl=tls,
+            timeout=CONNECT_S,
+            server_settings={"application_name": "tenfold mover"},
+        )
+
+    async def close(self) -> None:
+        """Closes both connections; what is used afterwards opens anew."""
+        for name in ("file", "server"):
+            side = self.__dict__.pop(name, None)
+            if side is not None:
+                await side.close()
+
+    async def publish_to_all(self, change: Callable[[Map], Map]) -> None:
+        """Publishes a map that every process must have; `NotTakenOver` names those that did not take it."""
+        result = await self.context.publish(change)
+        if not result.complete:
+            silent = "; ".join(f"{name}: {why}" for name, why in sorted(result.silent.items()))
+            raise NotTakenOver(
+                f"Not every process of the service took over map {result.epoch}: {silent}.",
+                hint="See `tenfold status` and the logs of these nodes, then run the command again.",
+            )
+
+    async def publish_while_held(self, change: Callable[[Map], Map]) -> None:
+        """Publishes a map; a process that is silent is not waited for long, because the fence stops its writes."""
+        await self.context.publish(change, patience_s=HELD_PATIENCE_S)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the map as it is now."""
+        return self.context.current().epoch
+
+
+@dataclass
+class Meter:
+    """Tells progress in rows with a rate, at most so many times a second as is worth reading."""
+
+    progress: Progress
+    doing: str
+    total: int
+    clock: Callable[[], float]
+    done: int = 0
+    began: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+
+    def add(self, rows: int, doing: str = "") -> None:
+        """So many more rows are done."""
+        self.done += rows
+        self.progress.say(
+            doing or self.doing, done=self.done, total=max(self.total, self.done), unit="rows", rate=self.rate
+        )
+
+    @property
+    def rate(self) -> float:
+        """Rows a second since it began."""
+        took = self.clock() - self.began
+        return self.done / took if took > 0 else 0.0
+
+
+def plural(count: int, word: str) -> str:
+    """A number with its word: "1 row", "2,000 rows"."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def shown_keys(keys: dict[str, list[Any]], limit: int = 5) -> Sequence[str]:
+    """The first keys of each table, for a record."""
+    return [f"{name} {key}" for name, found in keys.items() for key in found[:limit]]

@@ -1,0 +1,35 @@
+"""One PostgreSQL server for the tests of this folder; each test has a database of its own in it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from moving_rows import Cell, TinyServer, programs, tiny_server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[TinyServer]:
+    """A running server; the tests are reported as not run where PostgreSQL is missing."""
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed here (apt install postgresql)")
+    with tiny_server() as server:
+        yield server
+
+
+@pytest.fixture
+def make_cell(postgres: TinyServer) -> Iterator[Callable[[sa.MetaData], Cell]]:
+    """Makes a deployment on step 1 with the tables of a metadata."""
+    folder = Path(tempfile.mkdtemp(prefix="tf-move-"))
+
+    def make(metadata: sa.MetaData) -> Cell:
+        cell = Cell(folder, postgres, metadata)
+        cell.make_file()
+        return cell
+
+    yield make
+    shutil.rmtree(folder, ignore_errors=True)
