@@ -107,9 +107,16 @@ class Moving:
     def names(self, path: Path) -> list[str]:
         return [name for (name,) in self.sql(path, "SELECT name FROM facts WHERE name <> 'where' ORDER BY name")]
 
-    def begin(self, method: str, path: str, *headers: str) -> socket.socket:
-        """Sends a request; nobody has to be there to take it."""
+    def connected(self) -> socket.socket:
+        """A connection that has been answered on, and is kept alive."""
         client = socket.create_connection(("127.0.0.1", self.running.public.getsockname()[1]), timeout=20)
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        return client
+
+    def begin(self, method: str, path: str, *headers: str, on: socket.socket | None = None) -> socket.socket:
+        """Sends a request; nobody has to be there to take it."""
+        client = on or socket.create_connection(("127.0.0.1", self.running.public.getsockname()[1]), timeout=20)
         lines = [f"{method} {path} HTTP/1.1", "Host: x", "Connection: close", *headers, "", ""]
         client.sendall("\r\n".join(lines).encode())
         return client
@@ -177,14 +184,15 @@ def test_a_process_that_was_paused_over_the_switch_answers_from_the_new_database
     for turn in range(3):
         if knew_the_standby:
             moving.publish(node, source, target)
+        kept, kept_too = moving.connected(), moving.connected()
         node.process.send_signal(signal.SIGSTOP)
         moving.sql(moving.first if source == "sqlite" else moving.second, FENCE)
         if turn:
             moving.sql(moving.first if target == "sqlite" else moving.second, "DROP TRIGGER tf_fence_clock")
         moving.map(target)
         paused = threading.Event()
-        read = moving.begin("GET", "/where")
-        write = moving.begin("POST", f"/add/{turn}")
+        read = moving.begin("GET", "/where", on=kept)  # its bytes are there before the process wakes
+        write = moving.begin("POST", f"/add/{turn}", on=kept_too)
         assert not paused.wait(1.2), "the pause: longer than a process goes without looking at its map"
         node.process.send_signal(signal.SIGCONT)
         assert moving.answer(read) == (200, "first" if target == "sqlite" else "second")
