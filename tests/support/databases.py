@@ -11,9 +11,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
+from postgres import needs_postgres
+from postgres_kit import PostgresKit
 from sqlalchemy import MetaData
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -31,6 +35,10 @@ class Kit(Protocol):
 
     def create(self, folder: Path, metadata: MetaData, **settings: Any) -> DatabaseConfig:
         """Makes an empty database in `folder` with tenfold's tables and those of `metadata`."""
+        ...
+
+    def nowhere(self, config: DatabaseConfig) -> DatabaseConfig:
+        """The same, of a database that does not exist."""
         ...
 
     def outside(self, sql: str) -> list[tuple[Any, ...]]:
@@ -63,6 +71,9 @@ class SqliteKit:
         connection.close()
         return DatabaseConfig(self.path, "bank", **settings)
 
+    def nowhere(self, config: DatabaseConfig) -> DatabaseConfig:
+        return replace(config, path=self.path.with_name("gone.db"))
+
     def outside(self, sql: str) -> list[tuple[Any, ...]]:
         with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
             return connection.execute(sql).fetchall()
@@ -90,7 +101,11 @@ class SqliteKit:
 
 BACKENDS: dict[str, Callable[[], Kit]] = {
     "sqlite": SqliteKit,
+    "postgres": PostgresKit,
 }
+
+PARAMETERS = [pytest.param(name, marks=needs_postgres if name == "postgres" else ()) for name in BACKENDS]
+"""For `parametrize`: those that cannot run here are reported as not run."""
 
 
 @contextlib.asynccontextmanager

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from databases import BACKENDS, Kit
+from databases import BACKENDS, PARAMETERS, Kit
 
 
-@pytest.fixture(params=list(BACKENDS))
+@pytest.fixture(params=PARAMETERS)
 def kit(request: pytest.FixtureRequest) -> Kit:
     return BACKENDS[request.param]()

@@ -64,9 +64,8 @@ def test_scopes_that_outlive_the_database_are_told(kit: Kit, tmp_path: Path) -> 
 def test_an_opening_that_fails_leaves_nothing_open(kit: Kit, tmp_path: Path) -> None:
     async def work() -> None:
         config = kit.create(tmp_path, database.metadata)
-        gone = dataclasses.replace(config, path=tmp_path / "gone.db")
         with pytest.raises(Unavailable):
-            await database.start(gone, print)
+            await database.start(kit.nowhere(config), print)
         assert database.ready() == (False, "the database is not open")
         await database.start(config, print)
         await open_account("anna")

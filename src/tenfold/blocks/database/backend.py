@@ -26,6 +26,9 @@ class Capabilities:
     replicas: bool
     """Whether reads may be served by a copy that lags, so that tokens matter."""
 
+    commits_numbered: bool = True
+    """Whether each commit has a position of its own; otherwise a token only says that there was one."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:

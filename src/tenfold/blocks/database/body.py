@@ -1,14 +1,16 @@
 """Driving a transaction's body: a coroutine that awaits nothing but its `tx`.
 
-On SQLite `tx` never suspends, so a proper body runs to its end in one `send`. A body that suspends awaited something
-else, and would make every other writer wait for it; it is closed, and the error names the line.
+On SQLite `tx` never suspends, so a proper body runs to its end in one `send`. Elsewhere `tx` suspends with an
+`Operation`, which the driver performs before it goes on with the body. A body that suspends with anything else awaited
+something foreign, and would make other writers wait for it; it is closed, and the error names the line.
 """
 
 from __future__ import annotations
 
 import inspect
 import sysconfig
-from collections.abc import Coroutine, Iterator
+import types
+from collections.abc import Coroutine, Generator, Iterator
 from contextvars import Context
 from types import FrameType
 from typing import Any
@@ -21,18 +23,35 @@ CLOSE_TRIES = 20
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
+class Operation:
+    """What a tx asks of its driver; its result is what the tx's method goes on with."""
+
+    __slots__ = ()
+
+
+@types.coroutine
+def asked(operation: Operation) -> Generator[Operation, Any, Any]:
+    """Suspends the body until its driver has performed the operation."""
+    return (yield operation)
+
+
+def foreign_await(body: Coroutine[Any, Any, Any], context: Context) -> ContractError:
+    """Ends a body that awaits something else than its tx; the error that names the line."""
+    error = _foreign_await(body)
+    close(body, context)
+    return error
+
+
 def drive(body: Coroutine[Any, Any, Any], context: Context) -> Any:
     """Runs the body to its end in `context`: its result, what it raised, or TF-TX-1 when it awaited anything else."""
     try:
         context.run(body.send, None)
     except StopIteration as stop:
         return stop.value
-    error = _foreign_await(body)
-    _close(body, context)
-    raise error
+    raise foreign_await(body, context)
 
 
-def _close(body: Coroutine[Any, Any, Any], context: Context) -> None:
+def close(body: Coroutine[Any, Any, Any], context: Context) -> None:
     """Ends a suspended body; what its `finally` does or raises cannot matter any more: nothing of it is kept.
 
     From the innermost coroutine outwards: one that awaits again while it is closed would stay behind suspended.

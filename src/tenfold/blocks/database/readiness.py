@@ -62,8 +62,36 @@ def _parsed(path: Path) -> ast.Module:
         ) from error
 
 
+NO_TABLES = "the database has no tables yet: run `tenfold migrate`"
+
+
+def too_old(version: int) -> str:
+    """Our own tables are older than this code can read."""
+    return f"tenfold's tables have version {version}, this code needs {OLDEST_READABLE}: run `tenfold migrate`"
+
+
+def newer(version: int) -> str:
+    """A newer Tenfold has removed what this code uses."""
+    return f"the database belongs to a newer tenfold (version {version})"
+
+
+def unapplied(revision: str) -> str:
+    """The service's newest revision is not there yet."""
+    return f"revision {revision} has not been applied: run `tenfold migrate`"
+
+
+def contracted(revision: str) -> str:
+    """A later revision of the service has removed what this code uses."""
+    return f"revision {revision} removed what this code needs: deploy the newer code"
+
+
+def lacks(table: str, columns: list[str]) -> str:
+    """A table lacks columns, or is not there at all."""
+    return f"table {table} lacks {', '.join(columns)}: run `tenfold migrate`"
+
+
 class Readiness:
-    """Judges a database; remembers the verdict until its schema changes."""
+    """Judges a SQLite database; remembers the verdict until its schema changes."""
 
     def __init__(self, config: DatabaseConfig, metadata: MetaData) -> None:
         self._service = config.service
@@ -78,7 +106,7 @@ class Readiness:
         exists = connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'tf_schema'").fetchone()[0]
         rows = connection.execute("SELECT count(*) FROM tf_schema").fetchone()[0] if exists else -1
         if self._seen != (version, rows):
-            reason = self._reason(connection) if exists else "the database has no tables yet: run `tenfold migrate`"
+            reason = self._reason(connection) if exists else NO_TABLES
             self._verdict = (not reason, reason)
             self._seen = (version, rows)
         return self._verdict
@@ -94,12 +122,12 @@ class Readiness:
         if OLDEST_READABLE <= version <= CURRENT_VERSION:
             return ""
         if version < OLDEST_READABLE:
-            return f"tenfold's tables have version {version}, this code needs {OLDEST_READABLE}: run `tenfold migrate`"
-        contracted = connection.execute(
+            return too_old(version)
+        removed = connection.execute(
             "SELECT count(*) FROM tf_schema WHERE component = ? AND kind = 'contract' AND 0 + revision > ?",
             (OWN_COMPONENT, CURRENT_VERSION),
         ).fetchone()[0]
-        return f"the database belongs to a newer tenfold (version {version})" if contracted else ""
+        return newer(version) if removed else ""
 
     def _revision(self, connection: sqlite3.Connection) -> str:
         if self._head is None:
@@ -109,17 +137,17 @@ class Readiness:
             (self._service, self._head),
         ).fetchone()
         if applied is None:
-            return f"revision {self._head} has not been applied: run `tenfold migrate`"
+            return unapplied(self._head)
         later = connection.execute(
             "SELECT revision FROM tf_schema WHERE component = ? AND kind = 'contract' AND seq > ? LIMIT 1",
             (self._service, applied[0]),
         ).fetchone()
-        return f"revision {later[0]} removed what this code needs: deploy the newer code" if later else ""
+        return contracted(later[0]) if later else ""
 
     def _missing(self, connection: sqlite3.Connection) -> str:
         for table in self._metadata.sorted_tables:
             present = {row[1] for row in connection.execute(f'PRAGMA table_info("{table.name}")')}
             absent = [column.name for column in table.columns if column.name not in present]
             if absent:
-                return f"table {table.name} lacks {', '.join(absent)}: run `tenfold migrate`"
+                return lacks(table.name, absent)
         return ""

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from tenfold.blocks.database.backend import ROWS_LIMIT, Call, DatabaseConfig
-from tenfold.blocks.database.policy import Scope, check_keys, refusal
+from tenfold.blocks.database.policy import Scope
+from tenfold.blocks.database.scopes import Access, at_most_one, bounded, exactly_one, maker, over, swallowed
 from tenfold.blocks.database.statement import Plan, Plans
-from tenfold.core.errors import ContractError, NotFound
 from tenfold.drivers.sqlite import translated
 
 
@@ -40,40 +40,22 @@ class Home(Protocol):
         ...
 
 
-_NOT_JUDGED = ContractError("This plan has not been judged yet.")
-
-
-class _Access:
+class _Access(Access):
     """Running plans on one connection in one scope."""
 
-    __slots__ = ("_backend", "_connection", "_keys", "_scope")
+    __slots__ = ("_backend", "_connection")
 
     def __init__(
         self, backend: Home, connection: sqlite3.Connection, scope: Scope, keys: tuple[Any, ...] | None
     ) -> None:
+        super().__init__(backend.plans, scope, keys)
         self._backend = backend
         self._connection = connection
-        self._scope = scope
-        self._keys = keys
-
-    def _plan(self, statement: Any, params: Mapping[str, Any]) -> Plan:
-        plan = self._backend.plans.get(statement, params)
-        refused = plan.judged.get(self._scope, _NOT_JUDGED)
-        if refused is _NOT_JUDGED:
-            refused = plan.judged[self._scope] = refusal(statement, plan, self._scope)
-        if refused is not None:
-            raise ContractError(refused.message, hint=refused.hint, code=refused.code)
-        keys = self._keys
-        if keys is not None and not (len(plan.pins) == 1 and len(keys) == 1 and plan.pins[0].read(params) == keys[0]):
-            check_keys(plan, params, keys)
-        return plan
 
     def _rows(self, statement: Any, params: Mapping[str, Any], limit: int) -> list[Any]:
         plan = self._plan(statement, params)
         raw = self._backend.fetch(self._connection, plan, params, limit)
-        make = plan.make
-        if make is None:
-            raise _no_rows()
+        make = maker(plan)
         return [make(row) for row in raw]
 
 
@@ -83,16 +65,16 @@ class _Direct(_Access):
     __slots__ = ()
 
     async def one(self, statement: Any, /, **params: Any) -> Any:
-        return _exactly_one(self._rows(statement, params, 2))
+        return exactly_one(self._rows(statement, params, 2))
 
     async def one_or_none(self, statement: Any, /, **params: Any) -> Any:
-        return _at_most_one(self._rows(statement, params, 2))
+        return at_most_one(self._rows(statement, params, 2))
 
     async def all(self, statement: Any, /, **params: Any) -> list[Any]:
-        return _bounded(self._rows(statement, params, ROWS_LIMIT + 1))
+        return bounded(self._rows(statement, params, ROWS_LIMIT + 1))
 
     async def scalar(self, statement: Any, /, **params: Any) -> Any:
-        row = _at_most_one(self._rows(statement, params, 2))
+        row = at_most_one(self._rows(statement, params, 2))
         return None if row is None else row[0]
 
 
@@ -140,28 +122,26 @@ class SqliteSnapshot(_Access):
 
     async def _beside(self, statement: Any, params: Mapping[str, Any], limit: int) -> list[Any]:
         if self._left:
-            raise _ended("A read scope was used after its end.")
+            raise over("A read scope was used after its end.")
         plan = self._plan(statement, params)
         running = self._backend.beside(self._backend.fetch, self._connection, plan, params, limit)
         self._running += 1
         running.add_done_callback(self._ended)
         raw = await asyncio.shield(running)
-        make = plan.make
-        if make is None:
-            raise _no_rows()
+        make = maker(plan)
         return [make(row) for row in raw]
 
     async def one(self, statement: Any, /, **params: Any) -> Any:
-        return _exactly_one(await self._beside(statement, params, 2))
+        return exactly_one(await self._beside(statement, params, 2))
 
     async def one_or_none(self, statement: Any, /, **params: Any) -> Any:
-        return _at_most_one(await self._beside(statement, params, 2))
+        return at_most_one(await self._beside(statement, params, 2))
 
     async def all(self, statement: Any, /, **params: Any) -> list[Any]:
-        return _bounded(await self._beside(statement, params, ROWS_LIMIT + 1))
+        return bounded(await self._beside(statement, params, ROWS_LIMIT + 1))
 
     async def scalar(self, statement: Any, /, **params: Any) -> Any:
-        row = _at_most_one(await self._beside(statement, params, 2))
+        row = at_most_one(await self._beside(statement, params, 2))
         return None if row is None else row[0]
 
 
@@ -178,9 +158,7 @@ class SqliteTransaction(_Direct):
 
     def _rows(self, statement: Any, params: Mapping[str, Any], limit: int) -> list[Any]:
         plan = self._admitted(statement, params)
-        make = plan.make
-        if make is None:
-            raise _no_rows()
+        make = maker(plan)
         sql, values = (plan.sql, plan.bind(params)) if plan.expand is None else plan.expand(params)
         try:
             raw = self._connection.execute(sql, values).fetchmany(limit)
@@ -190,7 +168,7 @@ class SqliteTransaction(_Direct):
 
     def _admitted(self, statement: Any, params: Mapping[str, Any]) -> Plan:
         if not self.open:
-            raise _ended("A tx was used after its transaction had ended.")
+            raise over("A tx was used after its transaction had ended.")
         if self.failed is not None:
             raise swallowed("this body", self.failed)
         return self._plan(statement, params)
@@ -218,47 +196,7 @@ class SqliteTransaction(_Direct):
 
     def on_commit(self, callback: Callable[[], object]) -> None:
         if not self.open:
-            raise _ended("A tx was used after its transaction had ended.")
+            raise over("A tx was used after its transaction had ended.")
         if self.after is None:
             self.after = []
         self.after.append(callback)
-
-
-def _ended(what: str) -> ContractError:
-    return ContractError(what, hint="Use it inside its block only.", code="TF-TX-5")
-
-
-def _exactly_one(rows: list[Any]) -> Any:
-    row = _at_most_one(rows)
-    if row is None:
-        raise NotFound("There is no such row.", code="TF-NO-ROW")
-    return row
-
-
-def _at_most_one(rows: list[Any]) -> Any:
-    if len(rows) > 1:
-        raise ContractError("Several rows came where one was asked for.", hint="Use all().", code="TF-STMT-4")
-    return rows[0] if rows else None
-
-
-def _bounded(rows: list[Any]) -> list[Any]:
-    if len(rows) > ROWS_LIMIT:
-        raise ContractError(
-            f"More than {ROWS_LIMIT:,} rows came.",
-            hint="Page through them with LIMIT and the last key.",
-            code="TF-STMT-5",
-        )
-    return rows
-
-
-def _no_rows() -> ContractError:
-    return ContractError("This statement returns no rows.", hint="Use run(), or add RETURNING.", code="TF-STMT-6")
-
-
-def swallowed(name: str, error: BaseException) -> ContractError:
-    """The error of a body that went on after one of its statements had failed."""
-    return ContractError(
-        f"{name} went on after a statement had failed ({error}).",
-        hint="A failed statement ends its transaction, on every database: let the error out, and decide outside.",
-        code="TF-TX-3",
-    )

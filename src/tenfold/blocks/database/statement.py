@@ -54,6 +54,8 @@ class Plan:
     """By scope: why this plan may not run there."""
     kept: Any = None
     """What a backend keeps beside the plan; its own."""
+    counts: bool = False
+    """Whether each run touches exactly one row: an INSERT without IN lists."""
 
 
 class Plans:
@@ -131,7 +133,8 @@ def _plan(statement: Any, compiled: SQLCompiler, touched: Footprint, dialect: Di
         expand = _expander(compiled, fill, dialect)
         return Plan("", _no_bind, expand, make=make, writes=writes, footprint=touched, pins=touched.pins)
     bind = _binder(compiled, fill, dialect)
-    return Plan(compiled.string, bind, None, make=make, writes=writes, footprint=touched, pins=touched.pins)
+    counts = isinstance(statement, Insert)
+    return Plan(compiled.string, bind, None, make, writes, touched, touched.pins, counts=counts)
 
 
 def _no_bind(params: Parameters) -> Values[Any]:
