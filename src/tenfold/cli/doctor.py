@@ -45,7 +45,16 @@ def _findings(context: Context) -> list[Finding]:
     with suppress(TenfoldError):
         runs = KeeperClient(place.state).runs()
     folder = place.state if place.state.is_dir() else place.root
-    return examine(folder, spec, runs=runs)
+    return examine(folder, spec, runs=runs, postgres=_in_our_server(place))
+
+
+def _in_our_server(place: Place) -> bool:
+    """Whether the service's data is in a PostgreSQL server that Tenfold runs."""
+    with suppress(TenfoldError):
+        current = place.read_map()
+        server = current.database.server if current is not None else None
+        return server is not None and server.supervised
+    return False
 
 
 def _print(finding: Finding) -> None:

@@ -16,6 +16,8 @@ from typing import Literal
 
 from tenfold.core.errors import TenfoldError
 from tenfold.core.units import format_size
+from tenfold.engines.postgres.programs import Programs, choose, installed
+from tenfold.hosts.commands import output_of
 from tenfold.hosts.listener import open_listener
 from tenfold.topology.spec import Spec
 
@@ -25,7 +27,6 @@ SQLITE = (3, 37, 0)
 DISK_LOW, DISK_LEAST = 1 << 30, 100 << 20
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.glusterfs"})
 _LATER = {
-    "postgres": (2, "database server"),
     "haproxy": (3, "load balancer"),
     "patroni": (4, "replication"),
     "etcd": (4, "replication"),
@@ -50,14 +51,15 @@ class Finding:
     advice: str = ""
 
 
-def examine(folder: Path, spec: Spec | None, *, runs: bool) -> list[Finding]:
+def examine(folder: Path, spec: Spec | None, *, runs: bool, postgres: bool = False) -> list[Finding]:
     """Everything that a service in `folder` needs of this machine, then what later steps will need.
 
-    `runs`: the service runs already, so its port is rightly taken.
+    `runs`: the service runs already, so its port is rightly taken. `postgres`: its data is in a server that we run.
     """
     findings = [_python(), _venv(), _sqlite(), _uvloop(), _kind_of_disk(folder), _locks(folder), _space(folder)]
     if spec is not None and not runs:
         findings.append(_port(spec.public.host, spec.public.port))
+    findings.append(_postgres(installed(output_of), needed=postgres))
     return findings + list(_later_engines())
 
 
@@ -145,6 +147,17 @@ def _port(host: str, port: int) -> Finding:
     except TenfoldError as error:
         return Finding("port", "problem", error.message, error.hint)
     return Finding("port", "fine", f"{port} on {host} is free")
+
+
+def _postgres(found: list[Programs], *, needed: bool) -> Finding:
+    """Without it a service on step 1 lacks nothing; one whose data is in it cannot start."""
+    try:
+        programs = choose(found)
+    except TenfoldError as error:
+        if needed:
+            return Finding("postgres", "problem", error.message, error.hint)
+        return Finding("postgres", "later", f"{error.message} Not needed before step 2 (database server).", error.hint)
+    return Finding("postgres", "fine", f"{programs.version} at {programs.folder}")
 
 
 def _later_engines() -> Iterator[Finding]:

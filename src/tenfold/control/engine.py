@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
-from tenfold.control.crew import MAX_STARTS, Crew
+from tenfold.control.crew import Crew
 from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import TenfoldError, Unavailable, UsageError
@@ -42,6 +42,8 @@ SUPERUSER, OWNER, WEB = "postgres-superuser", "database-owner", "database-web"
 """The names of the secrets, in `.tenfold/secrets`."""
 START_LIMIT_S, REPAIR_LIMIT_S, INIT_LIMIT_S = 60.0, 900.0, 300.0
 """How long a server may take until it answers; while it repairs itself after a crash; and until it is made."""
+MAX_STARTS = 6
+"""A server that ends this often in a row as soon as it is started does not start; the first few may only be early."""
 _HOST = "127.0.0.1"
 _LOOK_S = 0.05
 
@@ -168,8 +170,8 @@ class Engine:
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         lock = FileLock(self._place.run / f"{NODE}.lock")
-        while not lock.try_acquire():
-            await asyncio.sleep(_LOOK_S)  # noqa: ASYNC110 - the holder is another process
+        while not lock.try_acquire():  # noqa: ASYNC110 - the holder is another process
+            await asyncio.sleep(_LOOK_S)
         try:
             yield
         finally:
@@ -303,6 +305,7 @@ def _launch(node: str, command: Command, *, restart: bool, stage: int) -> Launch
         stage=stage,
         user=command.user,
         stop_signal=command.stop_signal,
+        owns=command.owns,
     )
 
 

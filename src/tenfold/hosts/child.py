@@ -21,6 +21,8 @@ from tenfold.core.files import storage_error
 from tenfold.hosts import wire
 from tenfold.hosts.accounts import account_of, inherited
 from tenfold.hosts.backoff import Backoff
+from tenfold.hosts.identity import Identity
+from tenfold.hosts.leftovers import end_leftovers
 from tenfold.hosts.logs import last_report, open_for_child, tail
 from tenfold.hosts.process import Process, Reaper, adopt
 from tenfold.hosts.records import Launch, Record, Records
@@ -147,6 +149,7 @@ class Child:
         watch = asyncio.create_task(self._watch_readiness())
         await process.ended.wait()
         watch.cancel()
+        await self._end_leftovers(process.identity)
         self._process = None
         self._note_end(process)
         if self._unwanted.is_set() or not self.launch.restart:
@@ -155,6 +158,12 @@ class Child:
             self._fail((self.report or {}).get("error"))
             return False
         return await self._wait_for_next_life(process)
+
+    async def _end_leftovers(self, ended: Identity) -> None:
+        if self.launch.owns:
+            count = await asyncio.to_thread(end_leftovers, self.launch.argv[0], self.launch.owns, ended)
+            if count:
+                self._around.say(f"killed {count} that {self.launch.node} left running")
 
     def _note_end(self, process: Process) -> None:
         log = self._around.log_of(self.launch.node)

@@ -32,7 +32,8 @@ class Launch:
     `map`: it wants to hear of new map epochs. `restart`: it is started again when it ends. `grace_s`: seconds between
     `stop_signal` (by its name) and SIGKILL. `stage`: children of a lower stage are stopped first when everything stops:
     0 who changes the deployment, 1 who serves, 2 what those stand on. `user`: who it runs as when the keeper is root;
-    it sees no variables of root's then. An ordinary user's keeper runs everything as that user.
+    it sees no variables of root's then. An ordinary user's keeper runs everything as that user. `owns`: a folder; what
+    the child's program left running in it when it ended is killed.
     """
 
     node: str
@@ -47,6 +48,7 @@ class Launch:
     stage: int = 1
     user: str = ""
     stop_signal: str = "SIGTERM"
+    owns: str = ""
 
     def __post_init__(self) -> None:
         if not NODE_NAME.match(self.node):
@@ -82,6 +84,7 @@ def launch_of(value: Mapping[str, Any]) -> Launch:
             stage=int(value.get("stage", 1)),
             user=str(value.get("user", "")),
             stop_signal=str(value.get("stop_signal", "SIGTERM")),
+            owns=str(value.get("owns", "")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"This does not say how to start a process: {error!r}.") from None

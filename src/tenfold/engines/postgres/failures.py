@@ -69,6 +69,8 @@ def _by_state(login: ServerUrl, state: str, said: str) -> TenfoldError:
     if state in _PASSING:
         code, hint = _PASSING[state]
         return Unavailable(f"{login.shown}: {said}.", hint=hint, code=code)
+    if state.startswith("08"):
+        return CannotConnect(f"{login.shown}: {said}.", hint="See the server's log.")
     code, sentence, hint = _REFUSALS.get(state, ("TF-PG-CONNECT", "{said}", "See the server's log."))
     return TenfoldError(f"{login.shown}: {sentence.format(said=said)}.", hint=hint, code=code)
 

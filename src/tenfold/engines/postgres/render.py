@@ -76,7 +76,7 @@ def postgresql_conf(machine: Machine, listen: Listen, pool: int) -> str:
             "wal_level": "replica",
             "checkpoint_timeout": "'5min'",
             "checkpoint_completion_target": "0.9",
-            "restart_after_crash": "on",
+            "restart_after_crash": "off",  # the keeper starts it again, and waits between; itself it never waits
         },
         "How it works": {
             "max_pred_locks_per_transaction": "256",

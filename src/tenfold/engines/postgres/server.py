@@ -44,7 +44,7 @@ else:
 
 @dataclass(frozen=True)
 class Command:
-    """A process to run: as whom, where, and how it is asked to end."""
+    """A process to run: as whom, where, how it is asked to end, and the folder that only it may work in."""
 
     argv: tuple[str, ...]
     cwd: str
@@ -52,6 +52,7 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
     stop_signal: str = "SIGTERM"
     grace_s: float = 10.0
+    owns: str = ""
 
 
 def initdb_command(programs: Programs, home: Home) -> Command:
@@ -65,7 +66,7 @@ def initdb_command(programs: Programs, home: Home) -> Command:
 def server_command(programs: Programs, home: Home) -> Command:
     """Runs the server. SIGINT ends it at once and cleanly: open transactions are rolled back, data is written."""
     words = (programs.postgres, "-D", str(home.data))
-    return Command(words, str(home.root), home.user, stop_signal="SIGINT", grace_s=STOP_GRACE_S)
+    return Command(words, str(home.root), home.user, stop_signal="SIGINT", grace_s=STOP_GRACE_S, owns=str(home.data))
 
 
 def configure(home: Home, machine: Machine, listen: Listen, pool: int, names: Names) -> None:
