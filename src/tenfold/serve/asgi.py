@@ -163,7 +163,19 @@ class TenfoldASGI:
         """Answers, in another attempt if need be; only errors that need no answer come out."""
         while True:
             try:
-                return await self._attempt(exchange)
+                scope = exchange.scope
+                if exchange.head is not NOTHING and not exchange.replays:
+                    await self._prepare(exchange)
+                if not scope["path"].isascii():
+                    check_path(scope)
+                if (scope["method"] == "GET" or scope["method"] == "HEAD") and await self._answer_here(exchange):
+                    return
+                exchange.fresh = dict(scope)
+                await self._app(scope, exchange.receive, exchange.send)
+                await exchange.release()
+                if not exchange.started and not exchange.client_left:
+                    raise RuntimeError("The application returned without a response.")
+                return
             except ClientLeftError:
                 raise
             except BodyTooLargeError as error:
@@ -172,23 +184,10 @@ class TenfoldASGI:
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary: whatever it is, the client gets a problem document
                 if not is_passing(error) or not await self._may_try_again(exchange, began):
-                    return await self._fail(exchange, error)
+                    await self._fail(exchange, error)
+                    return
             exchange.begin_anew()
             self.metrics.replays += 1
-
-    async def _attempt(self, exchange: Exchange) -> None:
-        scope = exchange.scope
-        if exchange.head is not NOTHING and not exchange.replays:
-            await self._prepare(exchange)
-        if not scope["path"].isascii():
-            check_path(scope)
-        if (scope["method"] == "GET" or scope["method"] == "HEAD") and await self._answer_here(exchange):
-            return
-        exchange.fresh = dict(scope)
-        await self._app(scope, exchange.receive, exchange.send)
-        await exchange.release()
-        if not exchange.started and not exchange.client_left:
-            raise RuntimeError("The application returned without a response.")
 
     async def _may_try_again(self, exchange: Exchange, began: float) -> bool:
         """Waits until another attempt is due; False when there shall be none."""

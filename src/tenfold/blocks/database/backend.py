@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,8 +153,8 @@ class Backend(Protocol):
         """Takes over live settings of a newer map."""
         ...
 
-    async def write(self, call: Call) -> Any:
-        """Runs a call to its commit; the body's result."""
+    def write(self, call: Call) -> Awaitable[Any]:
+        """Runs a call to its commit; the body's result. It may refuse before it is awaited."""
         ...
 
     def read(self, keys: tuple[Any, ...] | None, consistency: Consistency, snapshot: bool) -> ReadContext:

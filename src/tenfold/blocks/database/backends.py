@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from typing import Any, cast
 
 from sqlalchemy import MetaData
 
@@ -17,8 +15,9 @@ Maker = Callable[[DatabaseConfig, MetaData, Clock, OnFatal], Backend]
 
 
 def _postgres(config: DatabaseConfig, metadata: MetaData, clock: Clock, on_fatal: OnFatal) -> Backend:
-    module: Any = importlib.import_module("tenfold.blocks.database.postgres")
-    return cast("Backend", module.PostgresBackend(config, metadata, clock, on_fatal))
+    from tenfold.blocks.database.postgres import PostgresBackend  # noqa: PLC0415 - asyncpg, only when it is wanted
+
+    return PostgresBackend(config, metadata, clock, on_fatal)
 
 
 MAKERS: dict[str, Maker] = {"sqlite": SqliteBackend, "postgres": _postgres}

@@ -152,14 +152,15 @@ class Database:
         its own snapshot, never older than the one before; with `snapshot=True` all see one. `consistency`: "session"
         (at least this client's own writes), "strong" (everything acknowledged), "eventual". It cannot write.
         """
-        router = self._open()
-        if router.in_transaction():
+        router = self._router or self._open()
+        backend = router.active
+        if backend.in_transaction() or (router.others and router.in_transaction()):
             raise _nested("A read scope")
         if key is None:
-            return router.active.read(None, consistency, snapshot)
+            return backend.read(None, consistency, snapshot)
         if type(key) is not str:
             canonical(key)
-        return router.active.read((key,), consistency, snapshot)
+        return backend.read((key,), consistency, snapshot)
 
     def fanout(self) -> ReadContext:
         """A read scope over all shards, for statements without a key; rows of several shards are merged."""
@@ -200,8 +201,8 @@ class Database:
 
         @functools.wraps(function)
         async def call(*args: Any, **kwargs: Any) -> Any:
-            router = self._open()
-            if router.in_transaction():
+            router = self._router or self._open()
+            if router.active.in_transaction() or (router.others and router.in_transaction()):
                 raise _nested(f"The transaction {name}")
             keys = keys_of(args, kwargs) if names else None
             made = Call(

@@ -71,7 +71,8 @@ class Router:
         self._reasons: dict[str, str] = {}
         self._leaving: dict[str, tuple[Backend, asyncio.TimerHandle]] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._others: tuple[Backend, ...] = ()
+        self.others: tuple[Backend, ...] = ()
+        """Those that are open beside the active one."""
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -119,7 +120,7 @@ class Router:
         self._route()
         for name in self._open.keys() - wanted:
             self._leave(name)
-        self._others = self._all_others()
+        self.others = self._all_others()
         self._stop_looking()
 
     def _want(self, name: str) -> None:
@@ -175,7 +176,7 @@ class Router:
         self._open[name] = backend
         backend.adopt(self._config)
         self._route()
-        self._others = self._all_others()
+        self.others = self._all_others()
 
     async def _until_open(self) -> Backend:
         """The active database, once it is open; for reads, which the gate does not hold."""
@@ -215,7 +216,7 @@ class Router:
     def _close_now(self, name: str) -> None:
         backend, closing = self._leaving.pop(name)
         closing.cancel()
-        self._others = self._all_others()
+        self.others = self._all_others()
         self._close(backend)
 
     def _close(self, backend: Backend) -> None:
@@ -282,7 +283,7 @@ class Router:
     def in_transaction(self) -> bool:
         """Whether the caller runs inside a transaction's body, on whichever database."""
         return self.active.in_transaction() or (
-            bool(self._others) and any(backend.in_transaction() for backend in self._others)
+            bool(self.others) and any(backend.in_transaction() for backend in self.others)
         )
 
     def position(self) -> Token:

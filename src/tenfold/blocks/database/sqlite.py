@@ -123,13 +123,13 @@ class SqliteBackend:
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
-    async def write(self, call: Call) -> Any:
-        """Runs a call in the next batch; returns after its COMMIT."""
+    def write(self, call: Call) -> asyncio.Future[Any]:
+        """Runs a call in the next batch; resolves after its COMMIT."""
 
         def body(connection: sqlite3.Connection, job: Job) -> Any:
             return self._perform(call, connection, job)
 
-        return await self.writer.submit(body)
+        return self.writer.submit(body)
 
     def _perform(self, call: Call, connection: sqlite3.Connection, job: Job) -> Any:
         if call.commit_id is not None:
