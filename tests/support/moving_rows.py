@@ -27,7 +27,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from tenfold.blocks.database.schema import apply_own
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.redact import Secret
-from tenfold.drivers.sqlite import open_writer
+from tenfold.drivers.sqlite import WriterLock, open_writer
 from tenfold.moves.base import Move
 from tenfold.moves.context import Access, PublishResult
 from tenfold.topology.map import Map, ServerMap, map_of
@@ -275,8 +275,6 @@ class Writer(threading.Thread):
         self._first = threading.Event()
 
     def run(self) -> None:
-        from tenfold.drivers.sqlite import WriterLock
-
         connection, lock = open_writer(self.path), WriterLock(self.path)
         try:
             while not self._ending.is_set():

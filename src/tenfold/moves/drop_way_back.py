@@ -29,7 +29,9 @@ async def build(context: Context) -> Move:
         await work.close()
     aside = archive_path(context.sqlite_path)
     facts = {"changes": waiting, "archive": str(aside)}
-    return Move("drop_way_back", "Close the way back to SQLite", DropWayBack(work).stages(), "drop_capture", facts)
+    return Move(
+        "drop_way_back", "Close the way back to SQLite", work.acted(DropWayBack(work).stages()), "drop_capture", facts
+    )
 
 
 def archive_path(path: Path) -> Path:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from tenfold.moves.base import Move
 from tenfold.moves.context import Context
 from tenfold.moves.copy_to_postgres.stages import make
+from tenfold.moves.rows.pacing import Pacer
 from tenfold.moves.rows.work import Work
 
 
 async def build(context: Context) -> Move:
-    """The move for a deployment. It counts rows, for what the plan says; it changes nothing."""
-    work = Work(context)
+    """The move for a deployment. It counts rows, for what the plan says; it changes nothing.
+
+    A context that knows the service's latency has `p99()` (seconds, or None), which paces the copy.
+    """
+    work = Work(context, Pacer(p99=getattr(context, "p99", lambda: None)))
     try:
         return await make(work)
     finally:

@@ -17,6 +17,7 @@ from tenfold.core.errors import ContractError, UsageError
 from tenfold.moves.copy_to_postgres.findings import Finding, Report, Tally
 from tenfold.moves.rows import triggers
 from tenfold.moves.rows.file import File
+from tenfold.moves.rows.reading import rows_at_once
 from tenfold.moves.rows.tables import NOT_MOVED, OWN_SCHEMA, Moved, Row, listed, moved_tables, quoted
 from tenfold.moves.rows.watch import has_table
 
@@ -127,16 +128,17 @@ def broken_references(connection: sqlite3.Connection, table: Moved) -> Iterator[
 async def scan(file: File, table: Moved, scanned: Scanned) -> Tally:
     """Looks at every row of a table."""
     tally, after = Tally(table), None
+    size = await file.look(rows_at_once(table, CHUNK))
     while True:
-        rows = await file.look(_raw_range(table, after))
+        rows = await file.look(_raw_range(table, after, size))
         tally.look(rows)
         await scanned(len(rows))
-        if len(rows) < CHUNK:
+        if len(rows) < size:
             return tally
         after = rows[-1][-len(table.key) :]
 
 
-def _raw_range(table: Moved, after: Row | None) -> Callable[[sqlite3.Connection], list[Row]]:
+def _raw_range(table: Moved, after: Row | None, size: int) -> Callable[[sqlite3.Connection], list[Row]]:
     """A chunk with typeof and value of every column, text as its bytes, and at the end the key as it is.
 
     Only text is cast: invalid UTF-8 would stop the driver. A key that is text is compared as text, by its bytes.
@@ -155,7 +157,9 @@ def _raw_range(table: Moved, after: Row | None) -> Callable[[sqlite3.Connection]
     texts = [kind.storage is str for kind in table.key_kinds]
     marks = ", ".join("CAST(? AS TEXT)" if text else "?" for text in texts)
     where = f"WHERE ({key}) > ({marks})" if after is not None else ""
-    sql = f"SELECT {', '.join(parts)}, {', '.join(keys)} FROM {quoted(table.name)} {where} ORDER BY {key} LIMIT {CHUNK}"
+    sql = (
+        f"SELECT {', '.join(parts)}, {', '.join(keys)} FROM {quoted(table.name)} {where} ORDER BY {key} LIMIT {size:d}"
+    )
     assert width == len(keys), "one value a key column"
     return lambda connection: connection.execute(sql, after or ()).fetchall()
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
+from collections.abc import Awaitable, Callable
 
 from tenfold.core.errors import TenfoldError
 from tenfold.moves.base import Move, Progress, Stage
@@ -49,9 +48,16 @@ async def make(work: Work) -> Move:
     return Move(
         "copy_to_postgres",
         "Move the data from SQLite to PostgreSQL while the service goes on",
-        CopyToPostgres(work, rows, size).stages(),
+        work.acted(CopyToPostgres(work, rows, size).stages()),
         "open",
         facts,
+    )
+
+
+def _uncaptured() -> Changed:
+    return Changed(
+        "Somebody removed the triggers that note what changes in the SQLite file.",
+        hint="It is undone; find the program that changes the file's definitions, then run the command again.",
     )
 
 
@@ -62,7 +68,6 @@ class CopyToPostgres:
         self.work = work
         self.rows = rows
         self.size = size
-        self._log_seen = 0
 
     def stages(self) -> tuple[Stage, ...]:
         """All of them, in order."""
@@ -109,10 +114,7 @@ class CopyToPostgres:
     async def preflight(self, progress: Progress) -> None:
         """Looks at every row; refuses the move when PostgreSQL would refuse one."""
         meter = Meter(progress, "Looking at rows", self.rows, self.work.context.clock.monotonic)
-
-        async def scanned(rows: int) -> None:
-            meter.add(rows)
-            await asyncio.sleep(0)
+        scanned = self._paced(meter)
 
         report = await preflight(self.work.file, self.work.context.metadata, scanned)
         progress.fact("rows", report.total)
@@ -166,6 +168,12 @@ class CopyToPostgres:
         async with self.work.server.session() as session:
             self._compare_schema(seen, await building.noted(session, building.FINGERPRINT))
 
+    async def still_captured(self) -> None:
+        """As `unchanged`, and raises `Changed` when somebody took the capture off."""
+        await self.unchanged()
+        if not await self.is_captured():
+            raise _uncaptured()
+
     def _compare_schema(self, seen: str, noted: str | None) -> None:
         if seen != noted:
             raise Changed(
@@ -199,19 +207,24 @@ class CopyToPostgres:
 
             async def copied(rows: int, took_s: float, doing: str = doing) -> None:
                 meter.add(rows, doing)
-                pause = work.pacer.pause(took_s, await work.file.look(self._busy))
-                if pause > 0:
-                    await work.sleep(pause)
+                await work.rest(took_s)
 
             await copy_table(work.file, work.server, table, work.context.clock, copied)
         progress.fact("copied_rows", meter.done)
         progress.fact("rows_per_s", round(meter.rate))
 
-    def _busy(self, connection: sqlite3.Connection) -> bool:
-        """Whether anything was written since the last look."""
-        last = int(connection.execute("SELECT coalesce(max(seq), 0) FROM tf_log").fetchone()[0])
-        before, self._log_seen = self._log_seen, last
-        return last != before
+    def _paced(self, meter: Meter) -> Callable[[int], Awaitable[None]]:
+        """Counts rows, and rests after each call in proportion to the time since the one before."""
+        clock = self.work.context.clock
+        began = clock.monotonic()
+
+        async def counted(rows: int) -> None:
+            nonlocal began
+            meter.add(rows)
+            await self.work.rest(clock.monotonic() - began)
+            began = clock.monotonic()
+
+        return counted
 
     async def is_copied(self) -> bool:
         """Whether every table was copied to its end."""
@@ -220,7 +233,7 @@ class CopyToPostgres:
 
     async def replay(self, progress: Progress) -> None:
         """Replays the log until it is nearly empty."""
-        await self.unchanged()
+        await self.still_captured()
         total = 0
         for number in range(ROUNDS):
             done = await replay_to_server(self.work.file, self.work.server, self.work.tables)
@@ -238,7 +251,7 @@ class CopyToPostgres:
 
     async def constrain(self, progress: Progress) -> None:
         """Completes the tables. A round of replay first: then they hold one exact state, in which rules hold."""
-        await self.unchanged()
+        await self.still_captured()
         for table in self.work.tables:
             progress.say(f"Adding indexes and constraints of {table.name}")
             for _ in range(5):
@@ -262,7 +275,7 @@ class CopyToPostgres:
     async def verify(self, progress: Progress) -> None:
         """Compares everything; repairs what was written past the capture, names it, and compares again."""
         for _ in range(3):
-            await self.unchanged()
+            await self.still_captured()
             if not await self._compare(progress):
                 return
         raise Differs(
@@ -275,13 +288,8 @@ class CopyToPostgres:
         work, found = self.work, Comparison()
         tables = [table for table in work.tables if only in ("", table.name)]
         meter = Meter(progress, "Comparing rows", self.rows, work.context.clock.monotonic)
-
-        async def compared(rows: int) -> None:
-            meter.add(rows)
-            await asyncio.sleep(0)
-
         for table in tables:
-            await compare_table(work.file, work.server, table, found, compared)
+            await compare_table(work.file, work.server, table, found, self._paced(meter))
         settled = await settle(work.file, work.server, work.tables, found.suspects)
         progress.fact("compared_rows", found.rows)
         progress.fact("compared_ranges", found.ranges)
@@ -330,6 +338,8 @@ class CopyToPostgres:
         entries = 0
         async with work.file.holding() as run:
             self._compare_schema(await run(watch.fingerprint), noted)
+            if not await run(lambda connection: watch.file_is_captured(connection, work.tables)):
+                raise _uncaptured()
             whole = False
             while not whole:
                 done, last = await drain(run, work.server, work.tables, checked=True)

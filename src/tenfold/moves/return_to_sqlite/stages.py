@@ -42,7 +42,7 @@ async def make(work: Work) -> Move:
         pass  # the plan is made all the same; the preflight says what is wrong
     facts = {"changes": waiting, "tables": len(work.tables), "expected_hold_ms": HOLD_MS}
     title = "Move the data back from PostgreSQL to the SQLite file while the service goes on"
-    return Move("return_to_sqlite", title, ReturnToSqlite(work, waiting).stages(), "open", facts)
+    return Move("return_to_sqlite", title, work.acted(ReturnToSqlite(work, waiting).stages()), "open", facts)
 
 
 class ReturnToSqlite:

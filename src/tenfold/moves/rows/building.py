@@ -31,7 +31,6 @@ async def build(server: Server, tables: Sequence[Moved], *, web: str, epoch: int
     """
     async with server.session() as session, session.transaction():
         if await _stands(session, server.move, tables):
-            await take_term(session, server.term, server.move)
             return
         await _clear(session, tables)
         await session.execute("CREATE SCHEMA IF NOT EXISTS tf")

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 
 from tenfold.core.clock import Clock
 from tenfold.moves.rows.file import File
-from tenfold.moves.rows.reading import file_range
+from tenfold.moves.rows.reading import CHUNK_BYTES, file_range, rows_at_once
 from tenfold.moves.rows.replay import server_copy
 from tenfold.moves.rows.server import Server, Session
 from tenfold.moves.rows.tables import Moved, Row, decode_key, encode_key
 
 CHUNK = 8_000
 """Rows of one read and one COPY at most."""
-
-CHUNK_BYTES = 8_000_000
-"""About so many bytes of one chunk at most: wide rows go in smaller chunks."""
 
 MAKE_PROGRESS = """CREATE TABLE IF NOT EXISTS tf.tf_copied (
     tbl text PRIMARY KEY, last text, rows bigint NOT NULL DEFAULT 0, done boolean NOT NULL DEFAULT false,
@@ -58,7 +55,7 @@ async def copy_table(file: File, server: Server, table: Moved, clock: Clock, cop
     """Copies what is not copied yet. Cut off anywhere, the next call goes on after the last committed chunk."""
     async with server.session() as session:
         at = await position(session, table)
-    size = CHUNK
+    size = await file.look(rows_at_once(table, CHUNK))
     while not at.done:
         began = clock.monotonic()
         rows = await file.look(file_range(table, at.last, size))
@@ -81,4 +78,4 @@ def _size(rows: list[Row], size: int) -> int:
     sample = rows[:: max(1, len(rows) // 50)]
     width = sum(len(value) if isinstance(value, str | bytes) else 8 for row in sample for value in row)
     per_row = width / len(sample) if sample else 1
-    return int(min(CHUNK, max(50, CHUNK_BYTES / max(1.0, per_row)))) if rows else size
+    return int(min(CHUNK, max(20, CHUNK_BYTES / max(1.0, per_row)))) if rows else size

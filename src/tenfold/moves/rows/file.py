@@ -38,13 +38,15 @@ class Run(Protocol):
 class File:
     """The SQLite file of a deployment, as one mover works on it. `term` and `move` name the mover.
 
-    One call at a time runs in its thread; callers on the loop take turns.
+    `acting`: the mover takes over when it opens the file, so that even what it only sees there cannot be changed by one
+    before it; else it looks, for a plan. One call at a time runs in its thread; callers on the loop take turns.
     """
 
-    def __init__(self, path: Path, term: int, move: str) -> None:
+    def __init__(self, path: Path, term: int, move: str, *, acting: bool = True) -> None:
         self.path = path
         self.term = term
         self.move = move
+        self._taking_over = acting
         self._lock = WriterLock(path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tenfold-mover")
         self._connection: sqlite3.Connection | None = None
@@ -78,6 +80,16 @@ class File:
         if self._connection is None:
             self._connection = open_writer(self.path)
             self._connection.execute("PRAGMA foreign_keys = OFF")  # rows come in any order; their source keeps the rule
+        if self._taking_over:
+            self._taking_over = False
+            try:
+                self._begin()
+                self._commit()
+            except BaseException:
+                self._taking_over = True
+                raise
+            finally:
+                self._roll_back()
         return self._connection
 
     async def look(self, work: Work[T]) -> T:
@@ -103,8 +115,8 @@ class File:
     async def snapshot(self) -> AsyncIterator[Run]:
         """One read transaction over several calls: `await run(work)` inside of it."""
         async with self._turn:
-            await self._call(lambda: self._open().execute("BEGIN"))
             try:
+                await self._call(lambda: self._open().execute("BEGIN"))
                 yield self._within
             finally:
                 await self._call(self._roll_back)
@@ -116,8 +128,8 @@ class File:
         An error inside rolls all of it back.
         """
         async with self._turn:
-            await self._call(self._begin)
             try:
+                await self._call(self._begin)
                 yield self._within
                 await self._call(self._commit)
             finally:

@@ -8,12 +8,25 @@ from collections.abc import Callable, Sequence
 from tenfold.moves.rows.server import Session
 from tenfold.moves.rows.tables import Moved, Row, from_server, key_columns_for_server, listed, quoted
 
+CHUNK_BYTES = 32_000_000
 VARIABLES = 900
 """Bound values in one statement of SQLite; older builds allow 999."""
 
 
 def _marks(count: int) -> str:
     return ", ".join("?" * count)
+
+
+def rows_at_once(table: Moved, most: int) -> Callable[[sqlite3.Connection], int]:
+    """How many rows to read at once: at most `most`, fewer when they are wide (about `CHUNK_BYTES`)."""
+    width = " + ".join(f"coalesce(length(CAST({quoted(name)} AS BLOB)), 0)" for name in table.columns)
+    sql = f"SELECT max(w) FROM (SELECT {width} AS w FROM {quoted(table.name)} LIMIT 200)"
+
+    def read(connection: sqlite3.Connection) -> int:
+        widest = connection.execute(sql).fetchone()[0] or 1
+        return int(min(most, max(20, CHUNK_BYTES / widest)))
+
+    return read
 
 
 def file_range(

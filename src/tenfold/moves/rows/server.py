@@ -45,10 +45,12 @@ class ServerGone(Unavailable):
 class Server:
     """The service's database on PostgreSQL, as one mover works on it. `term` and `move` name the mover.
 
-    One connection, opened when it is first needed and again after it was lost; callers take turns.
+    One connection, opened when it is first needed and again after it was lost; callers take turns. `acting`: the mover
+    takes over when it connects, so that even what it only sees there cannot be changed by one before it.
     """
 
-    def __init__(self, connect: Connect, term: int, move: str) -> None:
+    def __init__(self, connect: Connect, term: int, move: str, *, acting: bool = True) -> None:
+        self._acting = acting
         self.term = term
         self.move = move
         self._connect = connect
@@ -68,6 +70,9 @@ class Server:
             try:
                 for setting in _SETTINGS:
                     await session.execute(setting)
+                if self._acting and await session.fetchval("SELECT to_regclass('tf.tf_move')") is not None:
+                    async with session.transaction():
+                        await take_term(session, self.term, self.move)
             except BaseException:
                 session.terminate()
                 raise

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tenfold.moves.rows.file import File, Run
-from tenfold.moves.rows.reading import file_range, file_rows, server_range, server_rows
+from tenfold.moves.rows.reading import file_range, file_rows, rows_at_once, server_range, server_rows
 from tenfold.moves.rows.replay import ROUND, Differs, Keys, by_name, clear_log, drain, put
 from tenfold.moves.rows.server import Server
 from tenfold.moves.rows.tables import Moved, Row, digest, quoted
@@ -44,9 +44,10 @@ async def compare_table(
 ) -> None:
     """Compares a table range by range; each range of each database is a read of its own."""
     after: Row | None = None
+    size = await file.look(rows_at_once(table, RANGE))
     while True:
-        ours = await file.look(file_range(table, after, RANGE))
-        last = len(ours) < RANGE
+        ours = await file.look(file_range(table, after, size))
+        last = len(ours) < size
         upto = None if last else table.key_of(ours[-1])
         async with server.session() as session:
             theirs = await server_range(session, table, after, None, upto)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import dataclasses
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import asyncpg
 
 from tenfold.core.errors import TenfoldError
-from tenfold.moves.base import Progress
+from tenfold.moves.base import Progress, Stage
 from tenfold.moves.context import HELD_PATIENCE_S, Context
 from tenfold.moves.rows.file import File
 from tenfold.moves.rows.pacing import Pacer
@@ -20,6 +22,9 @@ from tenfold.moves.rows.tables import Moved, moved_tables
 from tenfold.topology.map import Map
 
 CONNECT_S = 10.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class NotTakenOver(TenfoldError):
@@ -41,6 +46,9 @@ class Work:
     context: Context
     pacer: Pacer = field(default_factory=Pacer)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _writes_seen: int = -1
+    acting: bool = False
+    """Whether a stage has begun; a plan only looks, and takes nothing over."""
 
     @cached_property
     def tables(self) -> tuple[Moved, ...]:
@@ -50,12 +58,12 @@ class Work:
     @cached_property
     def file(self) -> File:
         """The SQLite file."""
-        return File(self.context.sqlite_path, self.context.term, self.context.move_id)
+        return File(self.context.sqlite_path, self.context.term, self.context.move_id, acting=self.acting)
 
     @cached_property
     def server(self) -> Server:
         """The service's database on PostgreSQL."""
-        return Server(self._connect, self.context.term, self.context.move_id)
+        return Server(self._connect, self.context.term, self.context.move_id, acting=self.acting)
 
     async def _connect(self) -> Session:
         access = await self.context.connect_owner()
@@ -92,10 +100,39 @@ class Work:
         """Publishes a map; a process that is silent is not waited for long, because the fence stops its writes."""
         await self.context.publish(change, patience_s=HELD_PATIENCE_S)
 
+    def acted(self, stages: Iterable[Stage]) -> tuple[Stage, ...]:
+        """The stages, each of which takes the databases over before it looks or acts."""
+        return tuple(
+            dataclasses.replace(
+                stage, do=self._taking(stage.do), check=self._taking(stage.check), undo=self._taking(stage.undo)
+            )
+            for stage in stages
+        )
+
+    def _taking(self, act: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        async def taken(*args: P.args, **named: P.kwargs) -> T:
+            self.acting = True
+            return await act(*args, **named)
+
+        return taken
+
+    async def rest(self, took_s: float) -> None:
+        """Leaves the service its share after work of `took_s` seconds; not when it wrote nothing meanwhile."""
+        last = await self.file.look(_writes)
+        busy, self._writes_seen = last != self._writes_seen, last
+        pause = self.pacer.pause(took_s, busy)
+        if pause > 0:
+            await self.sleep(pause)
+
     @property
     def epoch(self) -> int:
         """The epoch of the map as it is now."""
         return self.context.current().epoch
+
+
+def _writes(connection: sqlite3.Connection) -> int:
+    """The number of the last batch that the service committed in the file."""
+    return int((connection.execute("SELECT seq FROM tf_clock WHERE id = 1").fetchone() or (0,))[0])
 
 
 @dataclass
