@@ -7,14 +7,31 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from migrating import Place, service
 from migrating_on_server import ServerPlace, fresh
 from pg_server import PgServer, needs_postgres, pg_server
 
+from tenfold import (
+    Bool,
+    Bytes,
+    Choice,
+    Column,
+    Decimal,
+    Float,
+    Int64,
+    Json,
+    Tenfold,
+    Text,
+    UtcDateTime,
+    Uuid,
+    home,
+)  # fmt: skip
 from tenfold.blocks.database.schema import OWN_MIGRATIONS
-from tenfold.control.migrate import describe, load_service
+from tenfold.control.migrate import describe, load_service, write_next
 from tenfold.control.migrations.planning import MigrationRefused
 from tenfold.control.migrations.revisions import MigrationFailed, MigrationNeeded
 from tenfold.control.migrations.server import migrate_on_server
@@ -282,6 +299,44 @@ def test_no_column_counts_by_itself(place: ServerPlace) -> None:
     assert place.sql("SELECT count(*) FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace") == [
         (0,)
     ]
+
+
+def with_defaults(version: int) -> Tenfold:
+    """A table that gets columns of every kind with a default."""
+    tf = Tenfold("small")
+    columns: list[Any] = [Column("id", Int64, primary_key=True)]
+    if version >= 2:
+        columns += [
+            Column("yes", Bool, nullable=False, server_default=sa.true()),
+            Column("one", Bool, nullable=False, server_default="1"),
+            Column("five", Int64, nullable=False, server_default="5"),
+            Column("half", Float, nullable=False, server_default=sa.text("0.5")),
+            Column("word", Choice("a", "b"), nullable=False, server_default="a"),
+            Column("list", Json, nullable=False, server_default="[]"),
+            Column("note", Text(5)),
+            Column("at", UtcDateTime),
+            Column("price", Decimal(10, 2)),
+            Column("uuid", Uuid),
+            Column("raw", Bytes(9)),
+        ]
+    tf.table("things", *columns, home=home())
+    return tf
+
+
+def test_columns_with_defaults_are_the_same_on_both(place: ServerPlace) -> None:
+    path = place.root / "small.db"
+    for version in (1, 2):
+        write_next(with_defaults(version), place.root, path, f"version {version}")
+    old = place.root / "migrations" / "versions" / "0002_version_2.py"
+    assert "sa.true()" in old.read_text()
+    migrate_on_server(with_defaults(2), place.map, place.owner)
+    place.sql("INSERT INTO things (id) VALUES (1)")
+    assert place.sql("SELECT yes, one, five, half, word, list, note FROM things") == [
+        (True, True, 5, 0.5, "a", "[]", None)
+    ]
+    old.write_text(old.read_text().replace("sa.true()", "sa.text('1')"))  # as it was written before step 2 existed
+    other = fresh(place.root, place.server)
+    assert len(migrate_on_server(with_defaults(2), other.map, other.owner).applied) == 2
 
 
 def test_what_a_move_brought_along_is_believed_where_alembics_own_table_is_missing(place: ServerPlace) -> None:

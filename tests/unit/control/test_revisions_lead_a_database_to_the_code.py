@@ -118,6 +118,32 @@ def test_a_rebuild_that_loses_strict_is_refused(place: Place) -> None:
         place.migrate(2)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "op.execute('COMMIT')",
+        "op.execute('-- done\\n  rollback')",
+        "op.execute('/* now */ Begin Immediate')",
+        "with op.get_context().autocommit_block(): op.execute('SELECT 1')",
+    ],
+)
+def test_a_revision_that_leaves_its_transaction_is_refused(place: Place, body: str) -> None:
+    place.write(2, "first")
+    place.migrate(2)
+    before = place.dump()
+    place.revision(2, body)
+    with pytest.raises(MigrationFailed, match="A revision is one transaction"):
+        place.migrate(2)
+    assert place.dump() == before
+
+
+def test_a_revision_may_use_savepoints(place: Place) -> None:
+    place.write(2, "first")
+    undone = "op.execute('SAVEPOINT a'); op.execute('DROP TABLE users'); op.execute('ROLLBACK TO a')"
+    place.revision(2, f"{undone}; op.execute('RELEASE a')")
+    assert len(place.migrate(2).applied) == 2
+
+
 def test_a_full_disk_is_told_as_such(place: Place) -> None:
     place.write(2, "first")
     place.migrate(2)

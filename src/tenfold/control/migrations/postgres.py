@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
 from tenfold.blocks.database.schema import SEARCH_PATH, apply_own_postgres
+from tenfold.blocks.database.types import Bool
 from tenfold.control.migrations.facts import is_own
 from tenfold.control.migrations.store import Store, driver_error, said
 from tenfold.core.clock import Clock
@@ -50,8 +51,17 @@ AND NOT (has_table_privilege($1, c.oid, 'SELECT') AND has_table_privilege($1, c.
 AND has_table_privilege($1, c.oid, 'UPDATE') AND has_table_privilege($1, c.oid, 'DELETE'))"""
 
 
+_BOOLEANS = {"1": "true", "'1'": "true", "0": "false", "'0'": "false"}
+
+
 class _Compiler(PGDDLCompiler):
-    """Never SERIAL: Tenfold's tables count nothing by themselves, on no database."""
+    """Never SERIAL: Tenfold's tables count nothing by themselves, on no database. And a revision that was written on
+    SQLite may call true 1."""
+
+    def get_column_default_string(self, column: sa.Column[Any]) -> str | None:
+        """The column's default in SQL; see the class."""
+        found = super().get_column_default_string(column)
+        return _BOOLEANS.get(found or "", found) if isinstance(column.type, Bool) else found
 
     def get_column_specification(self, column: sa.Column[Any], **kwargs: Any) -> str:
         """The column's DDL; see the class."""

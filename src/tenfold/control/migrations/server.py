@@ -14,6 +14,7 @@ from tenfold.control.migrations.writing import write_revisions
 from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.engines.postgres.address import ServerUrl
+from tenfold.engines.postgres.failures import CannotConnect
 from tenfold.engines.postgres.programs import installed
 from tenfold.hosts.commands import output_of, run_quietly
 from tenfold.topology.map import Map
@@ -55,7 +56,12 @@ def migrate_on_server(
         perform(planned, service.metadata, revisions, store, clock.wall_us)
         return planned.report(owner.shown, backup=kept, notes=[*notes, *([untold] if untold else [])])
 
-    return at_server(owner, server.user, work, clock, turn=not dry_run)
+    try:
+        return at_server(owner, server.user, work, clock, turn=not dry_run)
+    except CannotConnect as error:
+        if not server.supervised:
+            raise
+        raise CannotConnect(error.message, hint="`tenfold up` starts the database server, and migrates.") from error
 
 
 def write_first_from_server(

@@ -66,7 +66,10 @@ def write_revisions(
             written.append(_write(revisions, "tables as they were", base))
         change = _operations(store, metadata)
         if change.is_empty() and not written:
-            raise UsageError("The revisions already build the tables of the code; there is nothing to write.")
+            raise UsageError(
+                "The revisions already build the tables of the code; there is nothing to write.",
+                hint="Types that SQLite stores alike (Int64 and UtcDateTime) are changed by hand: op.alter_column.",
+            )
         if not change.is_empty():
             written.append(_write(revisions, message, change))
     _check(revisions, metadata, written[-1], now_us)
@@ -145,7 +148,9 @@ def _change(upgrade: ops.UpgradeOps, table: str) -> ops.ModifyTableOps:
 
 
 def _render_item(kind: str, item: Any, _: Any) -> str | Literal[False]:
-    """Portable types by their public name; everything else as Alembic writes it."""
+    """Portable types by their public name, true and false as such; everything else as Alembic writes it."""
+    if kind == "server_default" and isinstance(getattr(item, "arg", None), sa.True_ | sa.False_):
+        return "sa.true()" if isinstance(item.arg, sa.True_) else "sa.false()"
     if kind != "type" or not isinstance(item, types.Portable):
         return False
     name = type(item).__name__
