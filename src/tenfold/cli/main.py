@@ -23,6 +23,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("tenfold.cli.up", "Start the service and wait until it answers."),
     "down": ("tenfold.cli.down", "Stop the service; clients that are being answered are answered first."),
     "status": ("tenfold.cli.status", "Say what runs."),
+    "plan": ("tenfold.cli.plan", "Say what would change, and what would wait for how long."),
+    "climb": ("tenfold.cli.climb", "Take the next step, live: the data moves while it is written to."),
+    "descend": ("tenfold.cli.descend", "Go back a step, live and without loss."),
+    "abort": ("tenfold.cli.abort", "Undo the move that is open."),
+    "finalize": ("tenfold.cli.finalize", "Close the way back."),
+    "moves": ("tenfold.cli.moves", "List the moves that there were."),
     "logs": ("tenfold.cli.logs", "Show what the processes have logged."),
     "run": ("tenfold.cli.run", "Run in the foreground, for containers and systemd."),
     "check": ("tenfold.cli.check", "Check the service against the contract without starting it."),
@@ -50,6 +56,10 @@ class Context:
         from tenfold.control.root import find_root  # noqa: PLC0415 - `tenfold --help` needs none of it
 
         return find_root(self.chosen, Path.cwd())
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with something to say about what goes on without the command."""
 
 
 class Lazy(click.Group):
@@ -119,8 +129,9 @@ def run(argv: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+    except (click.Abort, KeyboardInterrupt) as interrupt:
+        # click puts what it caught behind an Abort of its own.
+        click.echo(f"Interrupted. {interrupt.__cause__ or interrupt}".rstrip(), err=True)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough. What is buffered would fail once more at exit.

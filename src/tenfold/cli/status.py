@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tenfold.cli.main import EXIT_NOT_RUNNING, Context
+from tenfold.cli.moving import open_words
 from tenfold.control.deployment import Deployment
 from tenfold.control.place import Place
 
@@ -30,7 +31,25 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     if facts["address"]:
         lines.append(f"  {facts['address']}   step {facts['step']}, map epoch {facts['epoch']}")
     lines += [_node_line(node) for node in facts["nodes"]]
-    return lines + _advice(facts)
+    lines += [f"  {engine['node']:<10} pid {engine['pid'] or '-':<8} {engine['state']}" for engine in facts["engines"]]
+    if facts["database"] and facts["nodes"]:
+        lines.append(_database_line(facts["database"]))
+    return lines + _move_lines(facts["move"]) + _advice(facts)
+
+
+def _database_line(database: dict[str, Any]) -> str:
+    back = "; the way back to SQLite is open (`tenfold finalize` closes it)" if database["way_back"] else ""
+    gate = "; WRITES WAIT" if database["gate"] == "held" else ""
+    return f"  data       {database['backend']}, {database['where']}{gate}{back}"
+
+
+def _move_lines(move: dict[str, Any] | None) -> list[str]:
+    if move is None:
+        return []
+    lines = [f"  {open_words(move)}"]
+    if move["problem"]:
+        lines.append(f"  Its mover ended: {move['problem']['message']} {move['problem']['hint']}")
+    return lines
 
 
 def _node_line(node: dict[str, Any]) -> str:

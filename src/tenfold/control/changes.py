@@ -15,7 +15,7 @@ from tenfold.control.crew import Crew
 from tenfold.control.place import Place, next_map
 from tenfold.core.errors import TenfoldError, UsageError
 from tenfold.core.journal import Record
-from tenfold.topology.diff import Change, Effect, diff
+from tenfold.topology.diff import Change, Effect, Plan, diff
 from tenfold.topology.map import Map, NodeMap
 
 Note = Callable[..., None]
@@ -30,17 +30,23 @@ class Changes:
         self._crew = crew
         self._note = note
 
-    async def apply(self, current: Map) -> tuple[Map, tuple[Change, ...]]:
+    def planned(self, current: Map) -> tuple[Map, Plan]:
+        """The map that tenfold.toml wants of the running deployment, and what leads there. Raises `SpecError`."""
+        wanted = self._keep_chosen_port(current, self._place.wanted(self._place.read_spec(), current))
+        return wanted, diff(current, wanted)
+
+    async def apply(self, current: Map, may_change: Callable[[], None]) -> tuple[Map, tuple[Change, ...]]:
         """Makes the running deployment what tenfold.toml says; the map that runs then and what changed.
 
+        `may_change` is asked first when something differs; what it raises is passed on, and nothing has changed then.
         Raises `SpecError` for a spec that is not valid, `UsageError` for a change that needs a new start, and whatever
         kept a new process from getting ready; the deployment is then as it was.
         """
-        wanted = self._keep_chosen_port(current, self._place.wanted(self._place.read_spec(), current))
-        plan = diff(current, wanted)
-        refuse_new_start(plan.changes)
+        wanted, plan = self.planned(current)
         if plan.empty:
             return current, ()
+        may_change()
+        refuse_new_start(plan.changes)
         if plan.effect is Effect.NEW_PROCESSES:
             return await self.replace_web(current, wanted), plan.changes
         self._note("apply", epoch=wanted.epoch, changes=[str(change) for change in plan.changes])
@@ -56,10 +62,11 @@ class Changes:
         public = msgspec.structs.replace(wanted.public, port=current.public.port)
         return next_map(current, msgspec.structs.replace(wanted, public=public))
 
-    async def revive(self, current: Map) -> None:
+    async def revive(self, current: Map, *, migrate: bool) -> None:
         """Starts the web process again that the keeper had given up (its app did not import any more, say)."""
         self._note("revive", epoch=current.epoch)
-        await self._crew.migrate()
+        if migrate:
+            await self._crew.migrate()
         await self._crew.start_web(current, current.nodes[0].name)
 
     async def take_over(self, before: Map | None, current: Map) -> list[str]:

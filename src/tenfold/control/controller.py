@@ -6,7 +6,10 @@ in its way. On start it finishes or undoes what it left open, unasked. It answer
 - `status`: `state` is `starting`, `running` or `failed` (with `error`), `doing` says what is under way in words;
 - `apply`: makes the deployment what tenfold.toml says now; `changed` lists what that was;
 - `retry`: brings it up once more after it has failed;
-- `migrate`: brings the database to the shape that the code on disk expects; the report of the migration.
+- `migrate`: brings the database to the shape that the code on disk expects; the report of the migration;
+- `plan`: what would change (`to` is `climb`, `descend`, `finalize` or empty: what tenfold.toml and the commands want);
+- `climb`, `descend`, `finalize`: begin the move that leads there, with `step` and `only`; empty when nothing is to do;
+- `abort`: undo the open move; `move`: how far the last one is; `moves`: all that there were.
 """
 
 from __future__ import annotations
@@ -26,13 +29,18 @@ import msgspec
 
 from tenfold.control.changes import Changes, free_name, open_replace
 from tenfold.control.crew import Crew
+from tenfold.control.engine import ensure_server
+from tenfold.control.moving import Moving, facts_of
 from tenfold.control.place import Place, next_map
+from tenfold.control.wishes import Wish, wish_of
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
-from tenfold.core.errors import TenfoldError, Unavailable, UsageError
+from tenfold.core.errors import SpecError, TenfoldError, Unavailable, UsageError
 from tenfold.core.journal import Journal
 from tenfold.core.redact import redact
 from tenfold.hosts import wire
+from tenfold.moves.base import State
 from tenfold.topology.map import Map, NodeMap
+from tenfold.topology.wants import wants_of
 
 NODE = "controller"
 IDLE_S = 30.0
@@ -52,11 +60,19 @@ class Controller:
         self._state, self._doing = "starting", "starting the controller"
         self._error: wire.Message | None = None
         self._one_at_a_time = asyncio.Lock()
-        self._operations: dict[str, Callable[[], Awaitable[wire.Message]]] = {
+        self._moving = Moving(place, self._crew, clock, self._moved)
+        self._operations: dict[str, Callable[[wire.Message], Awaitable[wire.Message]]] = {
             "status": self._status,
             "apply": self._apply,
             "retry": self._retry,
             "migrate": self._migrate,
+            "plan": self._plan,
+            "climb": self._move_there,
+            "descend": self._move_there,
+            "finalize": self._move_there,
+            "abort": self._abort,
+            "move": self._move,
+            "moves": self._moves,
         }
 
     async def run(self) -> None:
@@ -70,6 +86,7 @@ class Controller:
         await leave.wait()
         self._work.cancel()
         server.close()
+        await self._moving.stop()
         with suppress(asyncio.CancelledError):
             await self._work
 
@@ -90,6 +107,7 @@ class Controller:
                 self._map = await self._resume() or await self._begin()
             self._state = "running"
             self._say(f"{self._map.service} runs")
+            self._moving.carry_on()
         except TenfoldError as error:
             self._state, self._error = "failed", wire.error_body(error)
             self._note("failed", error=self._error)
@@ -104,6 +122,7 @@ class Controller:
         if current is None or not nodes:
             return None
         self._say("taking over what runs")
+        await ensure_server(self._place, self._crew, current)
         open_one = open_replace(self._journal.records)
         if open_one is not None:
             current = await self._settle(current, open_one)
@@ -129,8 +148,12 @@ class Controller:
         self._note("start", epoch=wanted.epoch, service=wanted.service)
         self._place.write_map(wanted)
         await self._crew.ask("rotation", size=wanted.log.rotate_size, keep=wanted.log.keep)
-        self._say("bringing the database up to date")
-        self._note("migrated", report=await self._crew.migrate())
+        if wanted.database.server is not None:
+            self._say("starting the database")
+            await ensure_server(self._place, self._crew, wanted)
+        if not self._moving.state().open:  # an open move has its own idea of the tables; it goes on once this is up
+            self._say("bringing the database up to date")
+            self._note("migrated", report=await self._crew.migrate())
         self._say(f"starting {node}")
         await self._crew.start_web(wanted, node)
         self._note("started", epoch=wanted.epoch, node=node)
@@ -142,15 +165,27 @@ class Controller:
         if spec.public.port == 0:
             port = int((await self._crew.ask("hello"))["port"])
             spec = msgspec.structs.replace(spec, public=msgspec.structs.replace(spec.public, port=port))
+        if previous is None:
+            self._refuse_lost_map()
         wanted = self._place.wanted(spec, previous, after=self._journal.epoch)
         if previous is None:
             return wanted
         first = (NodeMap(free_name([]), "web"),)
         return next_map(previous, msgspec.structs.replace(wanted, nodes=first))
 
+    def _refuse_lost_map(self) -> None:
+        """Without a map a deployment begins on its first step, which would be the wrong database for this one."""
+        wants = self._place.read_wants()
+        if wants is not None and wants.database != "sqlite":
+            raise SpecError(
+                f"The map {self._place.map_file} is lost, and the data of this service is on a database server.",
+                hint="Put it back from a backup. (Without wants.json beside it, it would begin anew and empty.)",
+                code="TF-MAP-LOST",
+            )
+
     # Operations
 
-    async def _status(self) -> wire.Message:
+    async def _status(self, _message: wire.Message) -> wire.Message:
         return {
             "node": NODE,
             "pid": os.getpid(),
@@ -159,37 +194,97 @@ class Controller:
             "doing": self._doing,
             "error": self._error,
             "epoch": self._map.epoch if self._map else 0,
+            "move": self._moving.brief(),
         }
 
-    async def _apply(self) -> wire.Message:
+    async def _apply(self, _message: wire.Message) -> wire.Message:
         async with self._one_at_a_time:
             current = self._running_map()
             try:
-                self._map, changed = await self._changes.apply(current)
+                self._map, changed = await self._changes.apply(current, self._moving.refuse_while_open)
                 if not await self._crew.web_nodes():
-                    await self._changes.revive(self._map)
+                    await self._changes.revive(self._map, migrate=not self._moving.state().open)
             except TenfoldError:
                 self._map = self._place.read_map()
                 raise
+            self._moving.carry_on()
             return {"epoch": self._map.epoch, "changed": [str(change) for change in changed]}
 
-    async def _retry(self) -> wire.Message:
+    async def _retry(self, _message: wire.Message) -> wire.Message:
         if self._state == "failed":
             self._state, self._error = "starting", None
             self._work = asyncio.create_task(self._bring_up())
         return {}
 
-    async def _migrate(self) -> wire.Message:
+    async def _migrate(self, _message: wire.Message) -> wire.Message:
         async with self._one_at_a_time:
             self._running_map()
+            self._moving.refuse_while_open()
             report = await self._crew.migrate()
             self._note("migrated", report=report)
             return {"report": report}
 
     def _running_map(self) -> Map:
+        """The map on the disk: a mover may have written it since we did."""
         if self._map is None or self._state != "running":
             raise Unavailable(f"The deployment is not up yet: {self._doing}.", hint="Wait for `tenfold up`.")
+        self._map = self._place.read_map() or self._map
         return self._map
+
+    # Moves
+
+    async def _plan(self, message: wire.Message) -> wire.Message:
+        async with self._one_at_a_time:
+            current = self._running_map()
+            wish = self._wish(current, message)
+            open_one = self._moving.state()
+            _wanted, plan = self._changes.planned(current)
+            moves = () if open_one.open else wish.moves
+            return {
+                "service": current.service,
+                "step": current.step,
+                "to_step": wish.step,
+                "changes": [str(change) for change in plan.changes],
+                "moves": [await self._moving.plan(name, wish.wants) for name in moves],
+                "open": facts_of(open_one) if open_one.open else None,
+                "empty": plan.empty and not wish.moves and not open_one.open,
+            }
+
+    async def _move_there(self, message: wire.Message) -> wire.Message:
+        async with self._one_at_a_time:
+            current = self._running_map()
+            self._moving.refuse_while_open()
+            wish = self._wish(current, {**message, "to": message["op"]})
+            if not wish.moves:
+                return {"move": None, "to_step": wish.step}
+            (name,) = wish.moves
+            before = self._place.read_wants() or wants_of(current)
+            self._place.write_wants(wish.wants)
+            try:
+                return {"move": facts_of(await self._moving.start(name, wish.wants)), "to_step": wish.step}
+            except TenfoldError:
+                self._place.write_wants(before)
+                raise
+
+    def _wish(self, current: Map, message: wire.Message) -> Wish:
+        return wish_of(current, self._place.read_wants(), message)
+
+    async def _abort(self, _message: wire.Message) -> wire.Message:
+        return {"move": facts_of(await self._moving.abort())}
+
+    async def _move(self, _message: wire.Message) -> wire.Message:
+        return {"move": await self._moving.facts()}
+
+    async def _moves(self, _message: wire.Message) -> wire.Message:
+        return {"moves": self._moving.history()[-100:]}
+
+    async def _moved(self, state: State) -> None:
+        """A move is closed: what is wanted is what runs now, also when it was undone."""
+        if state.id and (found := self._place.read_map()) is not None:
+            self._map = found
+            self._place.write_wants(wants_of(found))
+            if found.epoch > self._journal.epoch:
+                self._note("moved", epoch=found.epoch, id=state.id, result=state.result)
 
     # Conversations
 
@@ -210,7 +305,7 @@ class Controller:
                     f"The controller does not know {message.get('op')!r}.",
                     hint=f"It knows {', '.join(self._operations)}.",
                 )
-            return wire.encode({"ok": True, **await operation()})
+            return wire.encode({"ok": True, **await operation(message)})
         except TenfoldError as error:
             return wire.refusal(error)
         except ValueError:

@@ -66,14 +66,14 @@ class Crew:
             raise Unavailable(f"The migration did not end within {MIGRATE_LIMIT_S:g} s.", hint=_log_hint(MIGRATE))
         if ended["exit_code"] == 0:
             return dict(ended["report"] or {})
-        raise _failure(MIGRATE, ended)
+        raise failure(MIGRATE, ended)
 
     def _migrate_launch(self) -> Launch:
         return Launch(
             node=MIGRATE,
             argv=(sys.executable, "-P", "-m", "tenfold.control.migrate", "--map", str(self._place.map_file), "--json"),
             cwd=str(self._place.root),
-            env=self._environment(),
+            env=self.environment(),
             restart=False,
             grace_s=30.0,
             stage=0,
@@ -98,14 +98,15 @@ class Crew:
             node=node,
             argv=(sys.executable, "-P", "-m", "tenfold.serve.web"),
             cwd=str(self._place.root),
-            env=self._environment(),
+            env=self.environment(),
             listener=True,
             socket=True,
             map=True,
             grace_s=min(current.web.drain_limit_s + DRAIN_SLACK_S, 3600.0),
         )
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """The environment of processes that import the service."""
         paths = [str(self._place.root), os.environ.get("PYTHONPATH", "")]
         return {
             "TENFOLD_MAP": str(self._place.map_file),
@@ -123,7 +124,7 @@ class Crew:
             if fact["ready"]:
                 return
             if fact["state"] in ("failed", "ended") or fact["short_lives"] >= MAX_STARTS:
-                raise _failure(node, fact)
+                raise failure(node, fact)
             await asyncio.sleep(_LOOK_S)
         raise Unavailable(
             f"{node} did not get ready within {START_LIMIT_S:g} s{await self._why_not_ready(node)}.",
@@ -166,7 +167,7 @@ def _log_hint(node: str) -> str:
     return f"See `tenfold logs {node}`."
 
 
-def _failure(node: str, fact: wire.Message) -> TenfoldError:
+def failure(node: str, fact: wire.Message) -> TenfoldError:
     """Why a child could not do its work: what it said itself, else how it ended and its last words."""
     error = (fact.get("report") or {}).get("error")
     if error:

@@ -231,7 +231,28 @@ class Deployment:
             "keeper": keeper,
             "controller": controller,
             "nodes": nodes,
+            "engines": self._engine_list(keeper),
+            "database": self._database_facts(current),
+            "move": controller["move"] if controller else None,
         }
+
+    def _database_facts(self, current: Map | None) -> dict[str, Any] | None:
+        """Where the data is; `way_back` says whether it can still go back where it came from."""
+        if current is None:
+            return None
+        database, server = current.database, current.database.server
+        on_server = database.backend == "postgres" and server is not None
+        where = f"{server.host}:{server.port}/{server.database}" if on_server and server else database.path
+        return {"backend": database.backend, "where": where, "gate": database.gate, "way_back": database.way_back}
+
+    def _engine_list(self, keeper: dict[str, Any] | None) -> list[dict[str, Any]]:
+        """The servers of programs that are not ours, such as the database's."""
+        if keeper is None:
+            return []
+        names = ("node", "pid", "state", "restarts", "crash_loop", "exit_code")
+        ours = (CONTROLLER, "mover", "planner", "migrate")
+        found = [fact for fact in self.keeper.nodes() if not fact["listener"] and fact["node"] not in ours]
+        return [{name: fact[name] for name in names} for fact in found if not fact["node"].endswith("-init")]
 
     def _keeper_facts(self) -> dict[str, Any] | None:
         with contextlib.suppress(wire.NotRunning):
@@ -242,7 +263,7 @@ class Deployment:
     def _try_controller(self) -> dict[str, Any] | None:
         with contextlib.suppress(wire.NotRunning, wire.NoAnswer):
             status = self._ask_controller("status", 5.0)
-            return {name: status[name] for name in ("pid", "state", "doing", "error")}
+            return {name: status[name] for name in ("pid", "state", "doing", "error", "move")}
         return None
 
     def _node_list(self, keeper: dict[str, Any] | None) -> list[dict[str, Any]]:

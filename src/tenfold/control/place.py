@@ -1,10 +1,11 @@
 """Where a deployment lives: the folder of its tenfold.toml, the state beside it, and the map in there.
 
-Only the controller writes the map: by rename, under a lock, and never an epoch that does not grow.
+Only the controller and its mover write the map: by rename, under a lock, and never an epoch that does not grow.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tenfold.core.errors import SpecError, UsageError
 from tenfold.core.files import FileLock, atomic_write, private_dir, storage_errors
 from tenfold.topology.map import Map, decode, encode, map_of
 from tenfold.topology.spec import Spec, parse_spec
+from tenfold.topology.wants import Wants, decode_wants, encode_wants
 
 SPEC_FILE = "tenfold.toml"
 
@@ -49,6 +51,20 @@ class Place:
     @property
     def journal_file(self) -> Path:
         return self.state / "journal.jsonl"
+
+    @property
+    def moves_file(self) -> Path:
+        """The journal of the moves."""
+        return self.state / "moves.jsonl"
+
+    @property
+    def progress_file(self) -> Path:
+        """How far the move was when its mover last said so; for people, no decision rests on it."""
+        return self.state / "move-progress.json"
+
+    @property
+    def wants_file(self) -> Path:
+        return self.state / "wants.json"
 
     def prepare(self) -> None:
         """Makes the state directory, private to this user. Raises a `TenfoldError` when it cannot be written."""
@@ -106,6 +122,34 @@ class Place:
                     code="TF-MAP-FENCED",
                 )
             atomic_write(self.map_file, encode(new))
+
+    def change_map(self, change: Callable[[Map], Map]) -> Map:
+        """Makes what `change` says of the map on disk the map, under the next epoch; the map that it is then.
+
+        Nobody else writes in between. What `change` raises is passed on, and nothing is written then.
+        """
+        with FileLock(self.run / "map.lock"):
+            current = self.read_map()
+            if current is None:
+                raise SpecError(f"There is no map in {self.state}.", hint="Start it with `tenfold up`.")
+            new = next_map(current, change(current))
+            if new is not current:
+                atomic_write(self.map_file, encode(new))
+            return new
+
+    def read_wants(self) -> Wants | None:
+        """What commands want beyond tenfold.toml; None before the first command. Raises `SpecError` when damaged."""
+        with storage_errors("read", self.wants_file):
+            try:
+                data = self.wants_file.read_bytes()
+            except FileNotFoundError:
+                return None
+        return decode_wants(data, str(self.wants_file))
+
+    def write_wants(self, wants: Wants) -> None:
+        """Writes them, if they differ from what is there."""
+        if self.read_wants() != wants:
+            atomic_write(self.wants_file, encode_wants(wants))
 
 
 def next_map(current: Map, content: Map) -> Map:

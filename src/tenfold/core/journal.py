@@ -80,6 +80,13 @@ class Journal:
         """The epoch of the last record; 0 when there is none. A successor begins with one above it."""
         return self._records[-1].epoch if self._records else 0
 
+    def claim(self, kind: str, data: Mapping[str, Any], *, after: int) -> Record:
+        """`append` under the epoch after `after`, which fences everybody before; the record has the new epoch.
+
+        Raises `Fenced` when the epoch of the journal is not `after` any more: somebody else has claimed it.
+        """
+        return self._append(kind, data, after + 1, expected=after)
+
     def append(self, kind: str, data: Mapping[str, Any], epoch: int) -> Record:
         """Adds a record; it is on the disk when this returns.
 
@@ -87,11 +94,14 @@ class Journal:
         it was, and appending may be tried again), `StorageDamaged` when the disk fails (open the journal anew then),
         `TypeError` or `ValueError` for data that JSON cannot carry.
         """
+        return self._append(kind, data, epoch)
+
+    def _append(self, kind: str, data: Mapping[str, Any], epoch: int, expected: int | None = None) -> Record:
         assert epoch >= 1, "epochs count from 1"
         assert not self._broken, "after a failed fsync nobody knows what is on the disk; open the journal anew"
         with self._locked():
             self._catch_up()
-            if epoch < self.epoch:
+            if epoch < self.epoch or expected not in (None, self.epoch):
                 raise Fenced(
                     f"The journal {self.path} belongs to epoch {self.epoch}; epoch {epoch} may not write to it now.",
                     hint="Stop: another process has taken over, and goes on from what the journal says.",

@@ -72,7 +72,8 @@ class Move:
     stages: tuple[Stage, ...]
     no_return: str
     facts: dict[str, Any] = field(default_factory=dict)
-    """What the plan shows beside the stages (`rows`, `bytes`, `hold_ms` that is expected, `notes`). No secret."""
+    """What the plan shows beside the stages: `rows`, `bytes`, `expected_s`, `expected_hold_ms`, `findings` (sentences).
+    No secret."""
 
     def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]

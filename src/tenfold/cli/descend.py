@@ -1,0 +1,22 @@
+"""`tenfold descend`: a step back, live and without loss, as long as its way back is open."""
+
+from __future__ import annotations
+
+import click
+
+from tenfold.cli.main import Context
+from tenfold.cli.moving import Asked, carry_out
+
+
+@click.command()
+@click.argument("step", required=False)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.pass_obj
+def command(context: Context, step: str | None, yes: bool, as_json: bool) -> int:
+    """Descend to STEP (a number or a name; by default one step down), while the service goes on.
+
+    What was written since the climb comes along. After `tenfold finalize` the way back is closed; then this says so,
+    with the command that takes a dump.
+    """
+    return carry_out(context, Asked("descend", step, yes=yes, as_json=as_json))

@@ -1,0 +1,45 @@
+"""`tenfold moves`: the history, from the journal of the moves; it needs nothing that runs."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from tenfold.cli.main import Context
+from tenfold.cli.moving import took_words
+from tenfold.control.moving import facts_of
+from tenfold.control.place import Place
+from tenfold.core.journal import read_journal
+from tenfold.moves.base import history
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the moves as JSON.")
+@click.pass_obj
+def command(context: Context, as_json: bool) -> None:
+    """List the moves of this deployment: when, what, how it ended, how many rows, how long writes waited.
+
+    `open` is a move that is under way or waits for its mover; `tenfold abort` undoes it, `tenfold status` shows it.
+    """
+    found = [facts_of(state) for state in history(read_journal(Place(context.root()).moves_file))]
+    if as_json:
+        click.echo(json.dumps({"moves": found}, indent=2))
+    else:
+        click.echo("\n".join(_lines(found)) if found else "There was no move yet. `tenfold plan 2` shows the first.")
+
+
+def _lines(found: list[dict[str, Any]]) -> list[str]:
+    lines = [f"{'when (UTC)':<20} {'move':<18} {'result':<9} {'rows':>12} {'held':>10} {'took':>9}"]
+    for move in found:
+        when = datetime.fromtimestamp(move["begun_us"] / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        rows = move["facts"].get("rows")
+        held = f"{move['facts']['held_ms']:g} ms"
+        took = took_words(move["took_s"])
+        count = f"{rows:,}" if isinstance(rows, int) else "-"
+        lines.append(f"{when:<20} {move['move']:<18} {move['result'] or 'open':<9} {count:>12} {held:>10} {took:>9}")
+        if move["reason"]:
+            lines.append(f"{'':<21}{move['reason']}")
+    return lines

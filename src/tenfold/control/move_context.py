@@ -1,0 +1,170 @@
+"""The deployment as a move sees it (`moves.context.Context`): what the mover hands to the stages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tenfold.control import engine, servers
+from tenfold.control.crew import Crew
+from tenfold.control.migrate import load_service
+from tenfold.control.place import Place
+from tenfold.core.clock import Clock
+from tenfold.core.errors import Unavailable, UsageError
+from tenfold.core.journal import Fenced, Journal
+from tenfold.core.redact import Secret
+from tenfold.engines.postgres import parse_url
+from tenfold.hosts import wire
+from tenfold.moves.context import HELD_PATIENCE_S, Access, PublishResult
+from tenfold.topology.map import Map, ServerMap
+from tenfold.topology.steps import step_of
+from tenfold.topology.wants import Wants, wanted_map
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+_TELL_LIMIT_S = 5.0
+_LOOK_S = 0.05
+
+
+class MoveContext:
+    """One mover's view. `journal` and `term` say whether this mover is still in charge.
+
+    `opened` is set once the move is in the journal; before, while it is only looked at, no server is made or removed.
+    """
+
+    def __init__(self, place: Place, journal: Journal, clock: Clock, *, term: int, move_id: str, wants: Wants) -> None:
+        self._place = place
+        self._journal = journal
+        self._crew = Crew(place, clock)
+        self._wants = wants
+        self._server: ServerMap | None = None
+        self.opened = False
+        self.clock = clock
+        self.term = term
+        self.move_id = move_id
+
+    @property
+    def root(self) -> Path:
+        return self._place.root
+
+    @property
+    def state(self) -> Path:
+        return self._place.state
+
+    @property
+    def sqlite_path(self) -> Path:
+        return Path(self.current().database.path)
+
+    @property
+    def service(self) -> str:
+        return self.current().service
+
+    @cached_property
+    def metadata(self) -> sa.MetaData:
+        return load_service(self.current()).metadata
+
+    @property
+    def wanted(self) -> Map:
+        return wanted_map(self.current(), self._wants)
+
+    def current(self) -> Map:
+        found = self._place.read_map()
+        if found is None:
+            raise Unavailable(f"There is no map in {self.state}.", hint="Start the service with `tenfold up`.")
+        return found
+
+    async def publish(self, change: Callable[[Map], Map], *, patience_s: float = 15.0) -> PublishResult:
+        new = await asyncio.to_thread(self._place.change_map, lambda current: self._changed(current, change))
+        held = new.database.gate == "held"
+        return await self._tell(new.epoch, min(patience_s, HELD_PATIENCE_S) if held else patience_s)
+
+    def _changed(self, current: Map, change: Callable[[Map], Map]) -> Map:
+        """Under the map's lock, which a successor also takes when it claims its term: it is before us or after us."""
+        self.still_in_charge()
+        new = change(current)
+        return msgspec.structs.replace(new, step=step_of(new))
+
+    def still_in_charge(self) -> None:
+        """Raises `Fenced` when another mover has a higher term."""
+        if self._journal.refresh() > self.term:
+            raise Fenced(
+                f"A mover with term {self._journal.epoch} has taken over; the one with term {self.term} stops.",
+                hint="Nothing is to be done: the move goes on without it.",
+            )
+
+    async def _tell(self, epoch: int, patience_s: float) -> PublishResult:
+        """Tells every web process of the map, again until all have it or the patience is over."""
+        deadline = self.clock.monotonic() + patience_s
+        while True:
+            limit_s = max(_LOOK_S, min(_TELL_LIMIT_S, deadline - self.clock.monotonic()))
+            try:
+                answer = await self._crew.ask("publish", timeout_s=limit_s + 5.0, epoch=epoch, limit_s=limit_s)
+            except (wire.NotRunning, wire.NoAnswer):  # the keeper was killed; the next one is on its way
+                if self.clock.monotonic() >= deadline:
+                    raise
+            else:
+                result = PublishResult(epoch, tuple(answer["acked"]), dict(answer["missing"]))
+                if result.complete or self.clock.monotonic() >= deadline:
+                    return result
+            await asyncio.sleep(_LOOK_S)
+
+    async def look_at_server(self) -> list[str]:
+        """What is worth knowing of the server that the data is to move to. Raises what stands against it.
+
+        For a move that makes a server; one that the map names already is not looked at.
+        """
+        if self.wanted.database.backend != "postgres" or self.current().database.server is not None:
+            return []
+        spec = self._place.read_spec()
+        if spec.database.url is not None:
+            login = parse_url(spec.database.url.reveal())
+            found = await servers.look_at_server(self._place, login, spec.database.pool)
+        else:
+            size = self.sqlite_path.stat().st_size if self.sqlite_path.exists() else 0
+            found = await servers.look_at_machine(self._place, self.service, size)
+        for finding in found:
+            if finding.blocking:
+                raise UsageError(finding.sentence, hint=finding.hint, code=finding.code)
+        return [str(finding) for finding in found]
+
+    async def ensure_server(self) -> ServerMap:
+        self.still_in_charge()
+        current, spec = self.current(), self._place.read_spec()
+        known = current.database.server
+        if known is not None:
+            await engine.ensure_server(self._place, self._crew, current)
+            self._server = known
+        elif not self.opened:
+            raise UsageError("There is no database server yet, and planning makes none.", code="TF-MOVE")
+        elif spec.database.url is not None:
+            login = parse_url(spec.database.url.reveal())
+            self._server = await engine.adopt_server(self._place, login, spec.database.pool)
+        else:
+            self._server = await self._engine().make(spec.database.pool)
+        return self._server
+
+    async def remove_server(self) -> None:
+        self.still_in_charge()
+        current = self.current()
+        if current.database.backend == "postgres" or not self.opened:
+            raise UsageError("The data is on that server: it is not removed.", code="TF-MOVE")
+        known = current.database.server
+        supervised = known.supervised if known else self._place.read_spec().database.url is None
+        if supervised:
+            await self._engine().remove()
+        else:
+            engine.secrets_of(self._place).forget(engine.OWNER, engine.WEB)
+
+    def _engine(self) -> engine.Engine:
+        return engine.Engine(self._place, self._crew, self.service, self.clock)
+
+    async def connect_owner(self) -> Access:
+        server = self.current().database.server or self._server or await self.ensure_server()
+        login = engine.owner_login(self._place, server)
+        return Access(login.host, login.port, login.database, login.user, Secret(login.password), login.tls)
