@@ -56,12 +56,12 @@ def is_own(name: str) -> bool:
 def read_facts(connection: sa.Connection) -> Facts:
     """The service's tables as the database has them."""
     inspector = sa.inspect(connection)
-    strict = _strict_tables(connection)
+    strict = strictness(connection)
     return {
         name: TableFacts(
             columns={column["name"]: _column(column, connection.dialect) for column in inspector.get_columns(name)},
             primary_key=tuple(inspector.get_pk_constraint(name)["constrained_columns"]),
-            strict=name in strict,
+            strict=strict.get(name, False),
             indexes={
                 str(index["name"]): _index(index)
                 for index in inspector.get_indexes(name)
@@ -74,11 +74,12 @@ def read_facts(connection: sa.Connection) -> Facts:
     }
 
 
-def _strict_tables(connection: sa.Connection) -> set[str]:
+def strictness(connection: sa.Connection) -> Mapping[str, bool]:
+    """Whether each table of the service is STRICT; nothing on databases that know no other kind."""
     if connection.dialect.name != "sqlite":
-        return set()
-    rows = connection.exec_driver_sql("SELECT name FROM pragma_table_list WHERE schema = 'main' AND strict = 1")
-    return {row[0] for row in rows}
+        return {}
+    rows = connection.exec_driver_sql("SELECT name, strict FROM pragma_table_list WHERE schema = 'main'")
+    return {str(name): bool(strict) for name, strict in rows if not is_own(str(name))}
 
 
 def _column(column: Mapping[str, Any], dialect: sa.Dialect) -> str:

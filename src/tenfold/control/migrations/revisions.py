@@ -7,7 +7,7 @@ A revision file lives in `migrations/versions/` of the service. Besides Alembic'
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 
-from tenfold.control.migrations.facts import Facts, differences, read_facts, told
+from tenfold.control.migrations.facts import Facts, differences, strictness, told
 from tenfold.control.migrations.store import Store, driver_error, said
 from tenfold.core.errors import TenfoldError, UsageError
 
@@ -184,7 +184,7 @@ class Revisions:
 
         def work(connection: sa.Connection) -> None:
             sa.event.listen(connection, "before_cursor_execute", _check_statement)
-            strict_before = _strict(read_facts(connection))
+            strict_before = strictness(connection)
             context = MigrationContext.configure(connection)
             if before and not context.get_current_heads():
                 context.stamp(script, before[0])  # only our own record had it; see `current`
@@ -230,14 +230,9 @@ def _revision(file: Script) -> Revision:
     return Revision(file.revision, (file.doc or "").strip().split("\n")[0], kind)
 
 
-def _strict(facts: Facts) -> set[str]:
-    return {name for name, table in facts.items() if table.strict}
-
-
-def _check_rules(store: Store, connection: sa.Connection, strict_before: set[str]) -> None:
+def _check_rules(store: Store, connection: sa.Connection, before: Mapping[str, bool]) -> None:
     """What must hold before a revision may be committed."""
-    now = read_facts(connection)
-    lost = sorted(name for name in strict_before if name in now and not now[name].strict)
+    lost = sorted(name for name, strict in strictness(connection).items() if before.get(name) and not strict)
     if lost:
         raise MigrationNeeded(
             f"The revision rebuilds {', '.join(lost)} without STRICT.",
