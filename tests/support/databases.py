@@ -49,6 +49,10 @@ class Kit(Protocol):
         """The first value of a query, as text, asked by another process."""
         ...
 
+    def zeros(self, count: int) -> str:
+        """So many zero bytes, as SQL writes them."""
+        ...
+
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """While it is entered, another process keeps all writers waiting."""
         ...
@@ -82,6 +86,9 @@ class SqliteKit:
         code = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()[0])"
         command = [sys.executable, "-c", code, str(self.path), sql]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+    def zeros(self, count: int) -> str:
+        return f"x'{'00' * count}'"
 
     @contextlib.contextmanager
     def locked(self) -> Any:

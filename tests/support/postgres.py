@@ -1,7 +1,7 @@
 """A real PostgreSQL for tests: one server for each test process, made when it is first asked for, gone at the end.
 
-It keeps fsync on. As root it runs as an unprivileged user, because PostgreSQL insists. Without PostgreSQL 15 or newer the
-tests that need one are reported as not run.
+It keeps fsync on. As root it runs as an unprivileged user, because PostgreSQL insists. Without PostgreSQL 15 or newer
+the tests that need one are reported as not run.
 """
 
 from __future__ import annotations
@@ -52,12 +52,13 @@ def programs() -> Path | None:
     """The folder with the programs of the newest PostgreSQL here, or None."""
     found: list[tuple[int, Path]] = []
     places = [Path(word) for word in os.environ.get("PATH", "").split(os.pathsep) if word]
-    places += [path.parent for folder in FOLDERS for path in Path(folder).parent.glob(f"{Path(folder).name}*/**/initdb")]
+    for folder in map(Path, FOLDERS):
+        places += [path.parent for path in folder.parent.glob(f"{folder.name}*/**/initdb")]
     for place in places:
         if os.access(place / "initdb", os.X_OK) and os.access(place / "postgres", os.X_OK):
             folder = (place / "postgres").resolve().parent
-            told = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False).stdout
-            version = re.search(r"(\d+)", told)
+            told = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False)
+            version = re.search(r"(\d+)", told.stdout)
             if version and int(version[1]) >= LEAST:
                 found.append((int(version[1]), folder))
     return max(found)[1] if found else None

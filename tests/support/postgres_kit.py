@@ -1,4 +1,4 @@
-"""PostgreSQL as a backend of the conformance suites: a database for each test, used by a role that may not change it."""
+"""PostgreSQL as a backend of the conformance suites: a database for each test, and a role that may not change it."""
 
 from __future__ import annotations
 
@@ -85,6 +85,9 @@ class PostgresKit:
         address = f"postgresql://{WEB_ROLE}:{WEB_PASSWORD}@{server.host}:{server.port}/{self.database}"
         command = [sys.executable, "-c", code, address, sql]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+    def zeros(self, count: int) -> str:
+        return f"'\\x{'00' * count}'::bytea"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

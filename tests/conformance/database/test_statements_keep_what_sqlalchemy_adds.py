@@ -269,8 +269,9 @@ def test_a_default_that_wants_sqlalchemys_context_is_refused(kit: Kit, tmp_path:
             with pytest.raises(ContractError, match=r"TF-STMT-3: .*asked for the execution context"):
                 await add(asking)
             await add(computed)
-            await add(counted)
-            assert kit.outside("SELECT n FROM computed UNION ALL SELECT n FROM counted") == [(1,), (None,)]
+            assert kit.outside("SELECT n FROM computed") == [(1,)]
+            with pytest.raises(ContractError, match=r"TF-STMT-3: .*counts with a sequence of the database"):
+                await add(counted)
 
     run(work())
 
@@ -288,5 +289,5 @@ def test_a_statement_that_the_database_refuses_is_named(kit: Kit, tmp_path: Path
     async def body(tx: Transaction) -> None:
         await tx.all(select(func.no_such_function(tags.c.name)))
 
-    with pytest.raises(Exception, match="TF-SQL: The database refused the statement: no such function"):
+    with pytest.raises(Exception, match=r"TF-SQL: The database refused the statement: (no such )?function"):
         within(kit, tmp_path, body, at_home)

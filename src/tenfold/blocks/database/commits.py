@@ -19,6 +19,9 @@ from tenfold.core.errors import ContractError, InvalidRequest
 RETENTION_S = 24 * 3600
 """How long a result is kept, and so how long a client may take to repeat a request."""
 
+BRIEF_S = 15 * 60
+"""How long the row of a transaction without a key is kept: longer than anybody holds a lost COMMIT for."""
+
 PRUNE_EVERY_S = 600
 PRUNE_ROWS = 500
 """Rows removed in one transaction at most, so that clearing up never holds writers for long."""

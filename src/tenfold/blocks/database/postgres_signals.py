@@ -1,7 +1,7 @@
 """What processes on one PostgreSQL tell each other: keys that the others must drop from their memory.
 
-Keys that are announced within 5 ms travel in one NOTIFY, on a connection of its own and never inside a transaction
-of the service, where it would make every commit wait for the one lock of all NOTIFYs. Another connection listens. When it
+Keys that are announced within 5 ms travel in one NOTIFY, on a connection of its own and never inside a transaction of
+the service, where it would make every commit wait for the one lock of all NOTIFYs. Another connection listens. When it
 is lost, messages may have been missed: then everything is dropped.
 """
 

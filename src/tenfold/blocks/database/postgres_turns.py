@@ -16,7 +16,7 @@ class Turns:
         self._locks: dict[Any, tuple[asyncio.Lock, list[int]]] = {}
 
     async def taken(self, key: Any, *, contended: bool) -> bool:
-        """Waits for the key's turn when there is one; True when the caller has it, and must give it back with `over`."""
+        """Waits for the key's turn when there is one; True when the caller has it and must give it back with `over`."""
         held = self._locks.get(key)
         if held is None:
             if not contended:

@@ -45,7 +45,7 @@ COLLIDED = Backoff(first_s=0.001, factor=2.0, limit_s=0.25, jitter=0.9)
 AWAY = Backoff(first_s=0.02, factor=1.6, limit_s=0.5)
 LOOK_AGAIN_S = 0.02
 GRACE_S = 2.0
-"""How much longer than `hold_s` a transaction may take before its socket is abandoned; the server's limits come first."""
+"""How much longer than `hold_s` a transaction may take until its socket is abandoned; the server's limits are first."""
 
 
 class Again(Exception):

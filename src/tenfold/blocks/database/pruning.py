@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from contextvars import Context
+from typing import Any
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, literal_column, select
 
 from tenfold.blocks.database.backend import Call, Transaction
-from tenfold.blocks.database.commits import PRUNE_EVERY_S, PRUNE_ROWS, RETENTION_S, ResultCodec
+from tenfold.blocks.database.commits import BRIEF_S, PRUNE_EVERY_S, PRUNE_ROWS, RETENTION_S, ResultCodec
 from tenfold.blocks.database.router import Router
 from tenfold.blocks.database.schema import tf_commit
 from tenfold.core.clock import Clock
@@ -19,6 +20,9 @@ from tenfold.core.randomness import Randomness
 
 _OLD = select(tf_commit.c.id).where(tf_commit.c.at_us < bindparam("before")).limit(PRUNE_ROWS)
 _DROP = delete(tf_commit).where(tf_commit.c.id.in_(bindparam("ids", expanding=True)))
+
+# Rows of transactions without a key. The empty text stands in the statement, so that the index on just these is used.
+_OLD_BRIEF = _OLD.where(tf_commit.c.result == literal_column("''"))
 
 
 class Pruner(Background):
@@ -38,19 +42,27 @@ class Pruner(Background):
                 await self.prune()
 
     async def prune(self) -> int:
-        """Removes results older than `RETENTION_S`; how many."""
-        before = self._clock.wall_us() - RETENTION_S * 1_000_000
+        """Removes results older than `RETENTION_S`, and rows without a result older than `BRIEF_S`; how many."""
+        removed = await self._prune(_OLD, RETENTION_S)
+        if self._router.capabilities.parallel_writers:
+            removed += await self._prune(_OLD_BRIEF, BRIEF_S)
+        return removed
+
+    async def _prune(self, old: Any, age_s: int) -> int:
+        before = self._clock.wall_us() - age_s * 1_000_000
         removed = 0
-        while ids := await self._old(before):
+        while ids := await self._old(old, before):
             removed += await self._drop(ids)
         return removed
 
-    async def _old(self, before: int) -> list[bytes]:
+    async def _old(self, old: Any, before: int) -> list[bytes]:
         async with self._router.read(None, "session", False) as db:
-            return [row.id for row in await db.all(_OLD, before=before)]
+            return [row.id for row in await db.all(old, before=before)]
 
     async def _drop(self, ids: list[bytes]) -> int:
         async def drop(tx: Transaction) -> int:
             return await tx.run(_DROP, ids=ids)
 
-        return int(await self._router.write(Call("drop_commits", drop, None, ResultCodec(drop), Context())))
+        # Under SERIALIZABLE the look at the index would collide with whoever adds a row.
+        call = Call("drop_commits", drop, None, ResultCodec(drop), Context(), isolation="snapshot")
+        return int(await self._router.write(call))
