@@ -13,10 +13,11 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from unittest import mock
 
 import asyncpg
 import msgspec
@@ -30,11 +31,15 @@ from tenfold.core.redact import Secret
 from tenfold.drivers.sqlite import WriterLock, open_writer
 from tenfold.moves.base import Move
 from tenfold.moves.context import Access, PublishResult
+from tenfold.moves.rows.reading import file_range, server_range
+from tenfold.moves.rows.tables import moved_tables
+from tenfold.moves.rows.work import Work
 from tenfold.topology.map import Map, ServerMap, map_of
 from tenfold.topology.spec import parse_spec
 
 PROGRAMS = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4]))
 NOBODY = 65534
+T = TypeVar("T")
 
 
 def programs() -> Path | None:
@@ -313,3 +318,47 @@ class Writer(threading.Thread):
         self.join(20)
         if self.failure is not None:
             raise self.failure
+
+
+def all_rows(connection: sqlite3.Connection, cell: Cell) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table that moves, in the file, in common form and key order."""
+    return {table.name: file_range(table, None, 10**9)(connection) for table in moved_tables(cell.metadata)}
+
+
+async def all_server_rows(cell: Cell) -> dict[str, list[tuple[Any, ...]]]:
+    """The same on PostgreSQL."""
+    connection = await asyncpg.connect(**cell.postgres.login(cell.database))
+    try:
+        tables = moved_tables(cell.metadata)
+        return {table.name: await server_range(connection, table, None, None) for table in tables}
+    finally:
+        await connection.close()
+
+
+async def same_everywhere(cell: Cell) -> None:
+    """Asserts that both databases hold the same rows."""
+    with cell.open_file() as connection:
+        ours = all_rows(connection, cell)
+    theirs = await all_server_rows(cell)
+    for name, rows in ours.items():
+        assert repr(theirs[name]) == repr(rows), name
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """asyncio.run, which afterwards closes the databases of every move that was built meanwhile, however it ended."""
+    made: list[Work] = []
+    init = Work.__init__
+
+    def remembered(self: Work, *args: Any, **named: Any) -> None:
+        init(self, *args, **named)
+        made.append(self)
+
+    async def closing() -> T:
+        try:
+            return await main
+        finally:
+            for work in made:
+                await work.close()
+
+    with mock.patch.object(Work, "__init__", remembered):
+        return asyncio.run(closing())

@@ -203,6 +203,8 @@ class UtcDateTime(Portable):
             return None
         if dialect.name == "sqlite":
             return _EPOCH + timedelta(microseconds=value)
+        if value.tzinfo is None:  # asyncpg reads infinity so, as which it writes the last moment that Python knows
+            return value.replace(tzinfo=UTC)
         return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 

@@ -93,7 +93,8 @@ def _moment(value: int) -> datetime:
 
 
 def _micros(value: datetime) -> int:
-    return (value - _EPOCH) // _US
+    # asyncpg writes the first and the last moment that Python knows as -infinity and infinity, and reads them naive.
+    return ((value if value.tzinfo else value.replace(tzinfo=UTC)) - _EPOCH) // _US
 
 
 def _decimal(column: types.Decimal) -> Kind:

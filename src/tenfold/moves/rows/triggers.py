@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tenfold.moves.rows.kinds import FIRST_US, LAST_US
 from tenfold.moves.rows.tables import Moved, listed, quoted
 
 CAPTURE, FENCE = "tf_capture_", "tf_fence_"
@@ -71,7 +72,11 @@ def _named(prefix: str, table: Moved, bodies: dict[str, str]) -> dict[str, str]:
 
 # -- PostgreSQL -------------------------------------------------------------------------------------------------------
 
-_SCALED = {"timestamptz": "(extract(epoch FROM {0}) * 1000000)::bigint", "boolean": "({0})::int"}
+_MICROSECONDS = (
+    f"CASE {{0}} WHEN 'infinity' THEN {LAST_US} WHEN '-infinity' THEN {FIRST_US} "
+    "ELSE (extract(epoch FROM {0}) * 1000000)::bigint END"
+)
+_SCALED = {"timestamptz": _MICROSECONDS, "boolean": "({0})::int"}
 _WRITTEN = {"bytea": "upper(encode({0}, 'hex'))", "uuid": "upper(replace({0}::text, '-', ''))", "float8": "({0})::text"}
 
 
