@@ -13,6 +13,7 @@ from tenfold.control.deployment import Deployment, address_of
 from tenfold.control.place import Place
 from tenfold.core.errors import NotFound, Unavailable, UsageError
 from tenfold.core.randomness import SYSTEM_RANDOMNESS
+from tenfold.hosts import wire
 from tenfold.prove.client import Connection, Target
 from tenfold.prove.faults import KEEPER, NodeFacts
 from tenfold.prove.moves import MoveFacts
@@ -24,6 +25,9 @@ R = TypeVar("R")
 
 SERVICE_WORKLOADS = {"shortener": ("shortener",)}
 """Workloads that speak a service's own API, by the service's name."""
+
+DATABASE = "database"
+BEGIN_LIMIT_S = 180.0
 
 _OWN = {name for names in SERVICE_WORKLOADS.values() for name in names}
 PROBE_WORKLOADS = tuple(name for name in KNOWN if name not in _OWN)
@@ -53,6 +57,9 @@ class LiveDeployment:
             NodeFacts(str(node["node"]), str(node["node"]).split("-")[0], int(node["pid"] or 0), bool(node["ready"]))
             for node in facts["nodes"]
         ]
+        for engine in facts["engines"]:
+            up = engine["state"] == "running"
+            found.append(NodeFacts(str(engine["node"]), DATABASE, int(engine["pid"] or 0), up))
         others = [name for name in (KEEPER, "controller") if facts[name] is not None]
         return found + [NodeFacts(name, name, int(facts[name]["pid"]), True) for name in others]
 
@@ -67,11 +74,22 @@ class LiveDeployment:
 
     def begin_move(self, step: int) -> None:
         """As `tenfold climb` or `descend`, without waiting."""
-        raise NotImplementedError
+        op = "climb" if step > self.step() else "descend"
+        self._ask(op, BEGIN_LIMIT_S, step=str(step), only=False)
 
     def move_facts(self) -> MoveFacts:
-        """How the newest move stands."""
-        raise NotImplementedError
+        """How the newest move stands; one that nobody can ask about just now counts as open."""
+        try:
+            move = self._ask("move", 5.0)["move"]
+        except (wire.NotRunning, wire.NoAnswer):
+            return MoveFacts(True, "", 0, "")
+        if move is None:
+            return MoveFacts(False, "", 0, "there was none")
+        pid = int((move["progress"] or {}).get("pid", 0)) if move["open"] else 0
+        return MoveFacts(move["open"], move["stage"], pid, f"{move['result']} {move['reason']}".strip())
+
+    def _ask(self, op: str, limit_s: float, **fields: object) -> wire.Message:
+        return wire.call(self._deployment.place.run / "controller.sock", {"op": op, **fields}, limit_s)
 
 
 def running_map(place: Place) -> Map:
