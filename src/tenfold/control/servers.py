@@ -20,6 +20,7 @@ from tenfold.engines.postgres.address import ServerUrl
 from tenfold.engines.postgres.home import free_bytes, home_of
 from tenfold.engines.postgres.probe import Observation, observe, relations_in
 from tenfold.engines.postgres.programs import LEAST, choose, installed, too_old
+from tenfold.engines.postgres.roles import shown
 from tenfold.hosts.commands import output_of, run_attached
 
 DISK_TIMES, DISK_SPARE = 3, 200 << 20
@@ -118,7 +119,7 @@ def _content_findings(login: ServerUrl, seen: Observation, foreign: Sequence[str
             ServerFinding(
                 "TF-PG-ENCODING",
                 f"The database {login.database} stores text as {seen.encoding}.",
-                f"Make one that stores UTF-8: CREATE DATABASE {login.database} TEMPLATE template0 ENCODING 'UTF8'.",
+                f"Make one with: CREATE DATABASE {shown(login.database)} TEMPLATE template0 ENCODING 'UTF8'.",
             )
         )
     if foreign:
@@ -136,12 +137,12 @@ def _content_findings(login: ServerUrl, seen: Observation, foreign: Sequence[str
 def _rights_findings(login: ServerUrl, seen: Observation) -> list[ServerFinding]:
     missing = []
     if not seen.may_create_schemas:
-        missing.append((f"make schemas in {login.database}", f"GRANT CREATE ON DATABASE {login.database}"))
+        missing.append((f"make schemas in {login.database}", f"GRANT CREATE ON DATABASE {shown(login.database)}"))
     if not seen.may_create_tables:
         missing.append(("make tables in the schema public", "GRANT CREATE ON SCHEMA public"))
     found = [
         ServerFinding(
-            "TF-PG-RIGHTS", f"{login.user} may not {what}.", f"As its administrator: {grant} TO {login.user}."
+            "TF-PG-RIGHTS", f"{login.user} may not {what}.", f"As its administrator: {grant} TO {shown(login.user)}."
         )
         for what, grant in missing
     ]
@@ -150,7 +151,7 @@ def _rights_findings(login: ServerUrl, seen: Observation) -> list[ServerFinding]
             ServerFinding(
                 "TF-PG-ONE-ROLE",
                 f"{login.user} may not make roles, so web processes log in as {login.user} too.",
-                f"For a role that can only read and write rows: ALTER ROLE {login.user} CREATEROLE.",
+                f"For a role that can only read and write rows: ALTER ROLE {shown(login.user)} CREATEROLE.",
                 blocking=False,
             )
         )

@@ -74,6 +74,11 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def shown(name: str) -> str:
+    """The name as a person types it into psql: quoted only when it must be."""
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else identifier(name)
+
+
 def literal(text: str) -> str:
     """The text as a SQL literal (with standard_conforming_strings, the default since 9.1)."""
     return "'" + text.replace("'", "''") + "'"

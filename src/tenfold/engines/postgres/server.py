@@ -31,6 +31,7 @@ from tenfold.engines.postgres.roles import (
     scram_verifier,
     search_path_step,
     server_steps,
+    shown,
 )
 
 LOGIN_LIMIT_S = 5.0
@@ -164,7 +165,7 @@ def _step_error(login: ServerUrl, error: asyncpg.PostgresError) -> TenfoldError:
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return TenfoldError(
             f"{login.user} may not set up {login.database}: {said}.",
-            hint=f"Make it the owner: ALTER DATABASE {login.database} OWNER TO {login.user}.",
+            hint=f"Make it the owner: ALTER DATABASE {shown(login.database)} OWNER TO {shown(login.user)}.",
             code="TF-PG-RIGHTS",
         )
     return TenfoldError(
