@@ -1,9 +1,9 @@
 """Moves without a database, over the real keeper, controller and mover; and their processes die where a test wants it.
 
-Run as a script it is the mover (`mover`) or the controller (`controller`) with these moves in its registry. What happens
-is told by files in the folder of the service: `wait-at-STAGE` (the stage waits until the file is gone), `fail-at-STAGE`
-(it fails), and `die.json` (`{"at": n, "when": "before" | "after", "victim": "mover" | "controller"}`: at the n-th line
-of the journal of the moves since the mover started, the victim is killed).
+Run as a script it is the mover (`mover`) or the controller (`controller`) with these moves in its registry. What
+happens is told by files in the folder of the service: `wait-at-STAGE` (the stage waits until the file is gone),
+`fail-at-STAGE` (it fails), and `die.json` (`{"at": n, "when": "before" | "after", "victim": NODE}`: at the n-th line of
+the journal of the moves since the mover started, that process is killed).
 """
 
 from __future__ import annotations

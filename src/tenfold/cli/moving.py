@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
@@ -14,6 +15,7 @@ import click
 
 from tenfold.cli.main import Context, Interrupted
 from tenfold.control.place import Place
+from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.errors import TenfoldError, UsageError
 from tenfold.core.units import format_duration, format_size
 from tenfold.hosts import wire
@@ -23,6 +25,8 @@ Facts = dict[str, Any]
 PLAN_LIMIT_S, BEGIN_LIMIT_S, LOOK_LIMIT_S = 180.0, 180.0, 10.0
 AWAY_LIMIT_S = 60.0
 """How long a controller may be away (it was killed, and is started again) before following is given up."""
+BEGUN_LIMIT_S = 20.0
+"""How long a move is looked for that may have begun while its controller died."""
 _LOOK_S = 0.2
 _TELL_EVERY_S = 5.0
 
@@ -139,7 +143,7 @@ def end_words(move: Facts) -> str:
 class Display:
     """Progress on standard error: one line that is written over on a terminal, else a line now and then."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = SYSTEM_CLOCK.monotonic) -> None:
         self._clock = clock
         self._live = sys.stderr.isatty()
         self._stage, self._told_s, self._width = "", float("-inf"), 0
@@ -172,8 +176,8 @@ def follow(place: Place, move_id: str, display: Display) -> Facts:
                 move = ask(place, "move")["move"]
                 away_since = None
             except (wire.NotRunning, wire.NoAnswer) as error:  # it was killed; the move goes on without it
-                away_since = away_since or time.monotonic()
-                if time.monotonic() - away_since > AWAY_LIMIT_S:
+                away_since = away_since or SYSTEM_CLOCK.monotonic()
+                if SYSTEM_CLOCK.monotonic() - away_since > AWAY_LIMIT_S:
                     raise _lost_sight(error) from error
                 time.sleep(_LOOK_S)
                 continue
@@ -233,10 +237,25 @@ def carry_out(context: Context, asked: Asked) -> int:
         click.echo("Nothing was changed.", err=True)
         return 1
     try:
-        begun = ask(place, asked.op, BEGIN_LIMIT_S, **asked.fields)["move"]
-    except KeyboardInterrupt:
-        raise Interrupted(GOES_ON) from None
-    return _to_its_end(place, asked, begun)
+        return _to_its_end(place, asked, _begin(place, asked))
+    except KeyboardInterrupt as interrupt:
+        raise interrupt if isinstance(interrupt, Interrupted) else Interrupted(GOES_ON) from None
+
+
+def _begin(place: Place, asked: Asked) -> Facts:
+    """The move that has begun. A controller that dies over the question may have begun it: then it is found."""
+    before = ask(place, "move")["move"]
+    try:
+        return dict(ask(place, asked.op, BEGIN_LIMIT_S, **asked.fields)["move"])
+    except (wire.NotRunning, wire.NoAnswer):
+        since = SYSTEM_CLOCK.monotonic()
+        while SYSTEM_CLOCK.monotonic() - since < BEGUN_LIMIT_S:
+            with contextlib.suppress(wire.NotRunning, wire.NoAnswer):
+                found = ask(place, "move")["move"]
+                if found and (before is None or found["id"] != before["id"]):
+                    return dict(found)
+            time.sleep(_LOOK_S)
+        raise
 
 
 def planned(place: Place, asked: Asked) -> Facts:

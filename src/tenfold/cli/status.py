@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tenfold.cli.main import EXIT_NOT_RUNNING, Context
-from tenfold.cli.moving import open_words
+from tenfold.cli.moving import open_words, progress_words
 from tenfold.control.deployment import Deployment
 from tenfold.control.place import Place
 
@@ -46,10 +46,7 @@ def _database_line(database: dict[str, Any]) -> str:
 def _move_lines(move: dict[str, Any] | None) -> list[str]:
     if move is None:
         return []
-    lines = [f"  {open_words(move)}"]
-    if move["problem"]:
-        lines.append(f"  Its mover ended: {move['problem']['message']} {move['problem']['hint']}")
-    return lines
+    return [f"  {open_words(move)}", f"    {progress_words(move)}"]
 
 
 def _node_line(node: dict[str, Any]) -> str:

@@ -233,8 +233,16 @@ class Deployment:
             "nodes": nodes,
             "engines": self._engine_list(keeper),
             "database": self._database_facts(current),
-            "move": controller["move"] if controller else None,
+            "move": self._open_move(controller),
         }
+
+    def _open_move(self, controller: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The move that is open, with its progress."""
+        if controller is None or controller["move"] is None:
+            return None
+        with contextlib.suppress(TenfoldError):
+            return dict(self._ask_controller("move", 5.0)["move"])
+        return None
 
     def _database_facts(self, current: Map | None) -> dict[str, Any] | None:
         """Where the data is; `way_back` says whether it can still go back where it came from."""
