@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from migrating import Place, service
-from migrating_on_server import ServerPlace, fresh
-from pg_server import PgServer, needs_postgres, pg_server
+from migrating_on_server import ServerPlace, fresh, quick_server, run
+from pg_server import PgServer, needs_postgres
 
 from tenfold import (
     Bool,
@@ -30,6 +30,8 @@ from tenfold import (
     Uuid,
     home,
 )  # fmt: skip
+from tenfold.blocks.database import Database, DatabaseConfig
+from tenfold.blocks.database.backend import ServerConfig
 from tenfold.blocks.database.schema import OWN_MIGRATIONS
 from tenfold.control.migrate import describe, load_service, write_next
 from tenfold.control.migrations.planning import MigrationRefused
@@ -47,7 +49,7 @@ SHORTENER = Path(__file__).parents[2] / "services" / "shortener"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PgServer]:
-    with pg_server(tmp_path_factory.mktemp("pg") / "small") as made:
+    with quick_server(tmp_path_factory.mktemp("pg") / "small") as made:
         yield made
 
 
@@ -396,3 +398,48 @@ def test_the_shapes_are_those_of_the_code_whatever_way_led_there(place: ServerPl
     other.migrate(2)
     assert other.facts() == created
     assert set(created) == set(service(2).metadata.tables)
+
+
+def ready(place: ServerPlace, version: int) -> tuple[bool, str]:
+    """What a web process of that version of the code says of itself on this database."""
+
+    async def work() -> tuple[bool, str]:
+        login, database = place.web, Database(service(version).metadata)
+        there = ServerConfig(login.host, login.port, login.database, login.user, login.password, 2)
+        folder = place.root / "migrations"
+        config = DatabaseConfig(
+            place.path, "small", backend="postgres", server=there, migrations=folder if folder.exists() else None
+        )
+        await database.start(config, list[BaseException]().append)
+        try:
+            return database.ready()
+        finally:
+            await database.stop()
+
+    return run(work())
+
+
+def test_a_web_process_is_ready_after_it_and_only_then(place: ServerPlace) -> None:
+    assert ready(place, 1) == (False, "the database has no tables yet: run `tenfold migrate`")
+    place.migrate(1)
+    assert ready(place, 1) == (True, "")
+    place.write(2, "first")  # and the tables as they were
+    assert ready(place, 2)[1] == "revision 0002 has not been applied: run `tenfold migrate`"
+    place.migrate(2)
+    assert ready(place, 2) == ready(place, 1) == (True, "")
+    place.write(4, "no kinds, longer codes")
+    with pytest.raises(MigrationNeeded):
+        place.migrate(3)
+    assert "has not been applied" in ready(place, 4)[1]
+    place.migrate(4)
+    assert ready(place, 4) == (True, "")
+    next((place.root / "migrations" / "versions").glob("0003*")).unlink()
+    assert ready(place, 3)[1] == "revision 0003 removed what this code needs: deploy the newer code"
+
+
+def test_an_index_that_was_made_beforehand_is_taken_over(place: ServerPlace) -> None:
+    place.write(2, "first")
+    place.migrate(2)
+    place.sql("CREATE INDEX CONCURRENTLY ix_users_id_email ON users (id, email)")
+    place.revision(2, "op.create_index('ix_users_id_email', 'users', ['id', 'email'], if_not_exists=True)")
+    assert place.migrate(2).applied == ("0002 (by hand)",)

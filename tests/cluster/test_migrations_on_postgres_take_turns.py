@@ -20,8 +20,8 @@ import msgspec
 import pytest
 from keeping import until
 from migrating import service
-from migrating_on_server import ServerPlace, fresh
-from pg_server import PgServer, needs_postgres, pg_server
+from migrating_on_server import ServerPlace, fresh, quick_server
+from pg_server import PgServer, needs_postgres
 
 from tenfold.control import migrate as command
 from tenfold.control.migrations import postgres
@@ -43,7 +43,7 @@ WAITS = f"{REAL} and (op.execute('SET LOCAL lock_timeout = 0'), op.execute('SELE
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PgServer]:
-    with pg_server(tmp_path_factory.mktemp("pg") / "small") as made:
+    with quick_server(tmp_path_factory.mktemp("pg") / "small") as made:
         yield made
 
 

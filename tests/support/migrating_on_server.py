@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from migrating import Place, service
-from pg_server import PgServer
+from pg_server import PgServer, pg_server
 
 from tenfold.control.migrate import Report
 from tenfold.control.migrations.facts import Facts
@@ -107,6 +108,14 @@ async def _dumped(connection: Connection) -> Any:
 def run(work: Coroutine[Any, Any, Any]) -> Any:
     """Runs one piece of work on a loop of its own."""
     return asyncio.run(asyncio.wait_for(work, 60.0))
+
+
+@contextmanager
+def quick_server(root: Path) -> Iterator[PgServer]:
+    """A server that runs and does not wait for the disk: what it must not lose is lost only with the whole machine."""
+    with pg_server(root) as server:
+        server.sql(server.admin, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+        yield server
 
 
 def fresh(root: Path, server: PgServer) -> ServerPlace:
