@@ -30,7 +30,7 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError, Interrupted, TenfoldError, Unavailable
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
 from tenfold.drivers.postgres import Link, Lost, Pool, Settings, is_lost
-from tenfold.drivers.postgres.failures import is_stale_plan
+from tenfold.drivers.postgres.failures import FAILURES, is_stale_plan
 from tenfold.drivers.postgres.pool import closing
 
 T = TypeVar("T")
@@ -194,7 +194,7 @@ class PostgresBackend:
         except asyncio.CancelledError:
             pool.retire(link)
             raise
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        except (*FAILURES, ValueError) as error:
             raise self._judged(link, error) from error
         finally:
             watch.cancel()
@@ -238,7 +238,7 @@ class PostgresBackend:
             await link.execute(BEGIN_SNAPSHOT)
         except BaseException as error:
             self._snapshots.discard(link)
-            if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | OSError):
+            if isinstance(error, FAILURES):
                 raise self._judged(link, error) from error
             raise
         finally:
@@ -255,7 +255,7 @@ class PostgresBackend:
         watch = asyncio.get_running_loop().call_later(SNAPSHOT_S + SILENT_S, link.abandon, context=Context())
         try:
             return await link.fetch(sql, values)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        except (*FAILURES, ValueError) as error:
             if is_stale_plan(error):
                 link.forget()
             elif not (is_lost(error) or link.closed):
@@ -275,7 +275,7 @@ class PostgresBackend:
     async def _ended(self, link: Link) -> None:
         try:
             await link.execute("ROLLBACK")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except FAILURES:
             link.abandon()
         self._snapshots.give(link)
         self._snapshots.shrink(SNAPSHOTS_KEPT)

@@ -15,7 +15,7 @@ from contextvars import Context
 from typing import Any, Protocol
 
 from tenfold.blocks.database.backend import ROWS_LIMIT
-from tenfold.core.errors import TenfoldError, Unavailable
+from tenfold.core.errors import Unavailable
 from tenfold.drivers.postgres import Link
 
 BATCH = 500
@@ -120,8 +120,8 @@ class Lane:
                 for futures in batch.values():
                     _fail(futures, error)
                 return
-            except TenfoldError:
-                found = None  # one of them is to blame: each on its own
+            except Exception:  # noqa: BLE001 - one of them is to blame: each on its own
+                found = None
             if found is not None:
                 for futures, rows in zip(batch.values(), found, strict=True):
                     _resolve(futures, rows)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from contextvars import Context
 from typing import Any
 
-import asyncpg
 import msgspec
 
 from tenfold.core.errors import TenfoldError
@@ -21,6 +20,7 @@ from tenfold.core.lifecycle import Background
 from tenfold.core.randomness import Randomness
 from tenfold.core.retry import Backoff
 from tenfold.drivers.postgres import Link, Settings
+from tenfold.drivers.postgres.failures import FAILURES
 
 CHANNEL = "tf_inval"
 TOGETHER_S = 0.005
@@ -101,7 +101,7 @@ class Signals(Background):
                 try:
                     await self._say(messages(keys))
                     failures = 0
-                except (TenfoldError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                except (TenfoldError, *FAILURES):
                     failures += 1
                     self._pending = keys | self._pending
                     self._hang_up()
@@ -136,7 +136,7 @@ class Signals(Background):
             try:
                 await self._listen(link)
                 failures = 0
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            except FAILURES:
                 failures += 1
                 await asyncio.sleep(AGAIN.wait_s(failures, self._randomness))
             finally:

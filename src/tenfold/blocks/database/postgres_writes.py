@@ -30,7 +30,7 @@ from tenfold.core.errors import StaleMap, TenfoldError, Unavailable, UnknownOutc
 from tenfold.core.randomness import Randomness
 from tenfold.core.retry import Backoff
 from tenfold.drivers.postgres import Link, Lost, Pool, is_lost, is_serialization
-from tenfold.drivers.postgres.failures import is_stale_plan, sqlstate
+from tenfold.drivers.postgres.failures import FAILURES, STALE_STATE, is_stale_plan, sqlstate
 from tenfold.drivers.postgres.pool import closing
 
 BEGIN = {
@@ -39,6 +39,9 @@ BEGIN = {
 }
 FIND_COMMIT = "SELECT fingerprint, result FROM tf_commit WHERE id = $1"
 _STILL_THERE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND application_name = $2"
+_CONFIRM = "UPDATE tf_commit SET bucket = bucket WHERE id = $1"
+"""Finds the row, and returns only when what was committed before it has reached the standbys too, if there are any."""
+
 _COMMIT_TABLE = "tf_commit"
 
 COLLIDED = Backoff(first_s=0.001, factor=2.0, limit_s=0.25, jitter=0.9)
@@ -194,7 +197,7 @@ class Writes:
     async def _on(self, link: Link, job: Job, watch: asyncio.TimerHandle) -> Any:
         try:
             await link.execute(BEGIN[job.call.isolation])
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except FAILURES as error:
             raise self._judged(link, error) from error
         if job.future.done():
             await self._roll_back(link)
@@ -279,14 +282,14 @@ class Writes:
             return
         try:
             await link.execute("ROLLBACK")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except FAILURES:
             link.abandon()
 
     async def _end_reading(self, link: Link) -> None:
         """Ends a transaction that wrote nothing; when that fails it may as well have been run again."""
         try:
             await link.execute("COMMIT")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except FAILURES as error:
             judged = self._judged(link, error)
             await self._roll_back(link)
             raise judged from error
@@ -301,7 +304,7 @@ class Writes:
         limit = asyncio.get_running_loop().call_later(self.config.hold_s, link.abandon, context=Context())
         try:
             await link.execute(message)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except FAILURES as error:
             if is_lost(error) or link.closed:
                 link.abandon()
                 return await self._found_out(link, commit_id, error)
@@ -313,10 +316,7 @@ class Writes:
         finally:
             limit.cancel()
         if link.warned:
-            raise UnknownOutcome(
-                "The commit is on the primary, and is not known to have reached a standby.",
-                hint="Repeat the request with its Idempotency-Key to learn what became of it.",
-            )
+            raise _not_replicated()
         return True
 
     async def _found_out(self, link: Link, commit_id: bytes, error: BaseException) -> bool:
@@ -326,7 +326,9 @@ class Writes:
         while True:
             try:
                 return await self._looked_up(link.pid, commit_id)
-            except (TenfoldError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as again:
+            except UnknownOutcome:
+                raise
+            except (TenfoldError, *FAILURES) as again:
                 failures += 1
                 wait = AWAY.wait_s(failures, self._randomness)
                 if self._clock.monotonic() + wait >= until:
@@ -342,10 +344,28 @@ class Writes:
         try:
             while await fresh.fetch(_STILL_THERE, (pid, self._pool.settings.name)):  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(LOOK_AGAIN_S)
-            return bool(await fresh.fetch(FIND_COMMIT, (commit_id,)))
+            found = await self._confirmed(fresh, commit_id)
+            if fresh.warned:
+                raise _not_replicated()
+            return found
         finally:
             limit.cancel()
             await fresh.close()
+
+    async def _confirmed(self, fresh: Link, commit_id: bytes) -> bool:
+        try:
+            return await fresh.touch(_CONFIRM, (commit_id,)) > 0
+        except asyncpg.PostgresError as error:
+            if sqlstate(error) != STALE_STATE:
+                raise
+        return bool(await fresh.fetch(FIND_COMMIT, (commit_id,)))  # fenced: nothing is written here any more
+
+
+def _not_replicated() -> UnknownOutcome:
+    return UnknownOutcome(
+        "The commit is on the primary, and is not known to have reached a standby.",
+        hint="Repeat the request with its Idempotency-Key to learn what became of it.",
+    )
 
 
 def commit_message(call: Call, commit_id: bytes, text: str | None, now_us: int) -> str:

@@ -15,7 +15,7 @@ import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
 from tenfold.core.errors import TenfoldError
-from tenfold.drivers.postgres.failures import is_lost, lost, translated
+from tenfold.drivers.postgres.failures import FAILURES, is_lost, lost, translated
 
 STATEMENTS_KEPT = 500
 """Prepared statements of one connection at most; the one used least recently is closed first."""
@@ -114,7 +114,7 @@ class Link:
                 statement_cache_size=0,
                 server_settings=settings.session(),
             )
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except FAILURES as error:
             raise translated(error, settings.where) from error
         return cls(connection, settings.where, generation)
 
@@ -135,7 +135,7 @@ class Link:
         """Says goodbye; at once when the server does not answer."""
         try:
             await self.connection.close(timeout=CLOSE_S)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except FAILURES:
             self.connection.terminate()
 
     async def prepared(self, sql: str) -> PreparedStatement[Record]:

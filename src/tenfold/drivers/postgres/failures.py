@@ -38,6 +38,9 @@ _SERIALIZATION_STATES = frozenset({"40001", "40P01"})
 STALE_STATE = "TF001"
 """What the fence raises."""
 
+FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""What the driver raises; the third when the server's last words came while nobody asked for any."""
+
 _STALE_PLANS = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 
 
@@ -48,7 +51,7 @@ def sqlstate(error: BaseException) -> str:
 
 def is_lost(error: BaseException) -> bool:
     """Whether the connection is of no use any more, so that another one (of another server, perhaps) is worth a try."""
-    if isinstance(error, Lost | OSError | TimeoutError | asyncpg.InterfaceError):
+    if isinstance(error, Lost | OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.InternalClientError):
         return not isinstance(error, asyncpg.DataError)
     state = sqlstate(error)
     return state.startswith("08") or state in _LOST_STATES
