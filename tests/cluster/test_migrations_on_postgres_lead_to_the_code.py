@@ -371,7 +371,7 @@ def test_while_a_move_needs_the_tables_as_they_are_they_do_not_change(
 ) -> None:
     place.migrate(1)
     before = place.dump()
-    with pytest.raises(MigrationRefused, match=r"would change \(table users: created\)") as told:
+    with pytest.raises(MigrationRefused, match=r"would change \(table users: would be created\)") as told:
         place.migrate(2, changes=changes)
     assert way_on in told.value.hint
     assert place.dump() == before

@@ -38,7 +38,7 @@ def test_no_change_while_a_move_needs_the_tables_as_they_are(
 
 
 def test_the_refusal_says_what_would_change() -> None:
-    with pytest.raises(MigrationRefused, match=r"would change \(revision 0003 \(titles\): applied\)"):
+    with pytest.raises(MigrationRefused, match=r"would change \(revision 0003 \(titles\): would be applied\)"):
         refuse_now(msgspec.structs.replace(STEP_2, way_back=True), CHANGE)
 
 

@@ -102,7 +102,8 @@ def refuse_now(database: DatabaseMap, planned: Report) -> None:
     """
     if not planned.changes:
         return
-    change = f"The database would change ({'; '.join(describe(planned, told_only=True))}), and "
+    foreseen = msgspec.structs.replace(planned, dry_run=True)
+    change = f"The database would change ({'; '.join(describe(foreseen, told_only=True))}), and "
     if database.standby or database.gate == "held":
         raise MigrationRefused(
             f"{change}a move is under way that copies it as it is.",
