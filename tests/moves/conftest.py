@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from moving_rows import Cell, TinyServer, programs, tiny_server
+from moving_rows import Cell, TinyServer, programs, quick_folder, tiny_server
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +22,7 @@ def postgres() -> Iterator[TinyServer]:
 @pytest.fixture
 def make_cell(postgres: TinyServer) -> Iterator[Callable[[sa.MetaData], Cell]]:
     """Makes a deployment on step 1 with the tables of a metadata."""
-    folder = Path(tempfile.mkdtemp(prefix="tf-move-"))
+    folder = quick_folder("tf-move-")
 
     def make(metadata: sa.MetaData) -> Cell:
         cell = Cell(folder, postgres, metadata)

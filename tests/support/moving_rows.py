@@ -112,10 +112,16 @@ class TinyServer:
             self.process.wait(30)
 
 
+def quick_folder(prefix: str) -> Path:
+    """A folder in memory where there is such a place: tests of moves commit thousands of times, and none of them is
+    about the disk. Short, because a unix socket lies in it."""
+    return Path(tempfile.mkdtemp(prefix=prefix, dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"))
+
+
 @contextlib.contextmanager
 def tiny_server(*settings: str) -> Iterator[TinyServer]:
     """A server that lives as long as the block."""
-    folder = Path(tempfile.mkdtemp(prefix="tf-pg-", dir="/tmp"))
+    folder = quick_folder("tf-pg-")
     server = TinyServer(folder)
     if settings:
         server.settings = settings
