@@ -49,6 +49,7 @@ class Tenfold:
         self.database.look = self._look
         # What was loaded from the database before is as it was there; nobody tells us of changes to it elsewhere.
         self.database.on_switch = self.cache.clear
+        self.database.heard, self.cache.announce = self.cache.heard, self.database.announce
         self._map: Map | None = None
         self._is_open = False
         self._fatal: list[Callable[[BaseException], None]] = []
@@ -94,8 +95,15 @@ class Tenfold:
             return
         if self._map is None and MAP_VARIABLE in os.environ:
             self.adopt(read_map(Path(os.environ[MAP_VARIABLE])))
-        await self.database.start(self.database_config(), self._on_fatal)
-        await self.ids.start()
+        config = self.database_config()
+        await self.database.start(config, self._on_fatal)
+        try:
+            if self.database_config() != config:  # a map came while it was being opened
+                self.database.adopt(self.database_config())
+            await self.ids.start()
+        except BaseException:
+            await self.database.stop()
+            raise
         self._is_open = True
 
     async def close(self) -> None:
@@ -116,7 +124,7 @@ class Tenfold:
             )
         if self._map is not None and new.epoch <= self._map.epoch:
             return
-        config = _config_of(new) if self._is_open else None
+        config = _config_of(new) if self.database.is_open else None
         self._map = new
         self.cache.adopt(new.cache.entries, new.cache.bytes)
         if config is not None:
@@ -127,7 +135,7 @@ class Tenfold:
 
         `Unavailable` with the reason after `limit_s` seconds.
         """
-        if self._is_open:
+        if self.database.is_open:
             await self.database.prepared(limit_s)
 
     def on_stale(self, look: Callable[[], object]) -> None:

@@ -19,9 +19,11 @@ from tenfold.blocks.database.backend import (
     Capabilities,
     Consistency,
     DatabaseConfig,
+    Heard,
     Isolation,
     ReadContext,
     Transaction,
+    deaf,
 )
 from tenfold.blocks.database.commits import ResultCodec, commit_id
 from tenfold.blocks.database.gate import Holding
@@ -66,6 +68,8 @@ class Database:
         """Looks for a newer map now and adopts it; called when the database refuses this process's map as old."""
         self.on_switch: Callable[[], object] = _nothing
         """Called when a map sends work to another database than before."""
+        self.heard: Heard = deaf
+        """Called with what other processes on this database announce; None when some of it may have been missed."""
 
     def table(self, name: str, *items: SchemaItem, home: tables.Home) -> Table:
         """Declares a table and where its rows live; `ContractError` names the rule that is broken."""
@@ -79,7 +83,7 @@ class Database:
             tables.check(table)
         assert self._router is None, "a database is open once"
         router = Router(config, self.metadata, self._clock, self._randomness, on_fatal)
-        router.look, router.on_switch = self._look, self._switched
+        router.look, router.on_switch, router.heard = self._look, self._switched, self._hears
         await router.start()
         self._router = router
         self._pruner = Pruner(router, self._clock, self._randomness)
@@ -94,6 +98,11 @@ class Database:
         finally:
             if router is not None:
                 await router.stop()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be worked with."""
+        return self._router is not None
 
     async def prune_commits(self) -> int:
         """Removes results of keyed requests that are too old to be asked for; how many. Also happens by itself."""
@@ -131,6 +140,14 @@ class Database:
     def in_transaction(self) -> bool:
         """Whether the caller runs inside a transaction's body."""
         return self._router is not None and self._router.in_transaction()
+
+    def announce(self, keys: list[str]) -> None:
+        """Tells the other processes on this database, within milliseconds; they are given it as `heard`."""
+        if self._router is not None:
+            self._router.active.announce(keys)
+
+    def _hears(self, keys: list[str] | None) -> None:
+        self.heard(keys)
 
     def _look(self) -> None:
         self.look()
