@@ -123,10 +123,12 @@ def _amount(number: int, unit: str) -> str:
 
 
 def took_words(seconds: float | None) -> str:
-    """A duration that was measured, to the tenth of a second or, below one, to the millisecond."""
+    """A duration that was measured: `35 ms`, `2.5 s`, `1h2m`."""
     if seconds is None:
         return "-"
-    return format_duration(round(seconds, 3 if seconds < 1 else 1))
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 100 else format_duration(float(round(seconds)))
 
 
 def end_words(move: Facts) -> str:

@@ -1,0 +1,160 @@
+"""What a command asks for, what it is told, and what the mover's context refuses; without processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tenfold.cli.moving import end_words, plan_words, progress_words, took_words
+from tenfold.control.moving import move_open, refuse_abort
+from tenfold.control.place import Place
+from tenfold.control.wishes import wish_of
+from tenfold.core.errors import SpecError, UsageError
+from tenfold.moves.base import State
+from tenfold.topology.map import Map, ServerMap, map_of
+from tenfold.topology.spec import parse_spec
+from tenfold.topology.steps import step_of
+from tenfold.topology.wants import Wants
+
+ONE = map_of(
+    parse_spec('[service]\nname = "shop"\napp = "shop.app:app"\n'), root="/srv", state="/srv/.tenfold", previous=None
+)
+SERVER = ServerMap("127.0.0.1", 5432, "shop", "shop_web", "secrets/database-web", 16)
+
+
+def on_server(*, way_back: bool) -> Map:
+    database = msgspec.structs.replace(ONE.database, backend="postgres", server=SERVER, way_back=way_back)
+    moved = msgspec.structs.replace(ONE, database=database)
+    return msgspec.structs.replace(moved, step=step_of(moved))
+
+
+TWO, FINAL = on_server(way_back=True), on_server(way_back=False)
+
+
+@pytest.mark.parametrize(
+    ("current", "message", "moves", "step"),
+    [
+        (ONE, {"to": "climb"}, ("copy_to_postgres",), 2),
+        (ONE, {"to": "climb", "step": "separate-database", "only": True}, ("copy_to_postgres",), 2),
+        (ONE, {"step": "2"}, ("copy_to_postgres",), 2),
+        (ONE, {"step": "1"}, (), 1),
+        (ONE, {}, (), 1),
+        (ONE, {"to": "finalize"}, (), 1),
+        (ONE, {"to": "descend"}, (), 1),
+        (TWO, {"to": "climb"}, (), 2),
+        (TWO, {"to": "descend"}, ("return_to_sqlite",), 1),
+        (TWO, {"step": "1"}, ("return_to_sqlite",), 1),
+        (TWO, {"to": "finalize"}, ("drop_way_back",), 2),
+        (TWO, {}, (), 2),
+        (FINAL, {"to": "finalize"}, (), 2),
+    ],
+)
+def test_a_wish(current: Map, message: dict[str, Any], moves: tuple[str, ...], step: int) -> None:
+    wish = wish_of(current, None, message)
+    assert (wish.moves, wish.step) == (moves, step)
+
+
+def test_what_commands_before_wanted_is_still_wanted() -> None:
+    assert wish_of(ONE, Wants("postgres"), {}).moves == ("copy_to_postgres",)
+
+
+@pytest.mark.parametrize(
+    ("current", "message", "says"),
+    [
+        (ONE, {"to": "climb", "step": "3"}, "Step 3 .* does not exist yet"),
+        (ONE, {"to": "climb", "step": "x"}, "There is no step"),
+        (ONE, {"to": "jump"}, "Nobody knows how to"),
+        (ONE, {"to": "descend", "step": "2"}, "is on step 1"),
+        (FINAL, {"to": "descend"}, "The way back to SQLite was closed"),
+    ],
+)
+def test_a_wish_that_cannot_be(current: Map, message: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        wish_of(current, None, message)
+
+
+STAGES = ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("begun", "done", "back", "late"),
+    [
+        ((), (), False, False),
+        (("a",), (), False, False),
+        (("a", "b"), ("a",), False, True),
+        (("a", "b"), ("a",), True, False),
+        (("a", "b"), ("a", "b"), False, True),
+        (STAGES, STAGES, False, True),
+    ],
+)
+def test_an_abort_is_refused_from_the_decision_on(
+    begun: tuple[str, ...], done: tuple[str, ...], back: bool, late: bool
+) -> None:
+    state = State(id="m", move="m", stages=STAGES, no_return="b", begun=begun, done=done, back=back)
+    if late:
+        with pytest.raises(UsageError) as caught:
+            refuse_abort(state)
+        assert caught.value.code == "TF-NO-RETURN"
+    else:
+        refuse_abort(state)
+    assert "nothing else is changed meanwhile" in move_open(state).message
+
+
+def test_progress_is_one_line_with_rows_rate_and_time_left() -> None:
+    move = {"move": "copy_to_postgres", "stage": "copy", "back": False, "problem": None}
+    progress = {"stage": "copy", "doing": "Copying links", "done": 1000, "total": 3000, "unit": "rows", "rate": 500.0}
+    assert progress_words({**move, "progress": {**progress, "left_s": 4.0}}) == (
+        "copy: Copying links  1,000 rows of 3,000 rows, 500 rows/s, 4s left"
+    )
+    assert progress_words({**move, "progress": {**progress, "unit": "bytes", "left_s": None}}) == (
+        "copy: Copying links  1000B of 2.9KB, 500B/s"
+    )
+    assert progress_words({**move, "back": True, "progress": None}) == "undoing copy: begins"
+    problem = {"message": "It broke."}
+    assert progress_words({**move, "problem": problem, "progress": {}}).endswith("started again: It broke.")
+
+
+def test_how_a_move_ended() -> None:
+    move = {"move": "copy", "took_s": 2.53, "facts": {"rows": 25, "held_ms": 90.4}, "result": "finished", "reason": ""}
+    assert end_words(move) == "The move copy is finished: 2.5 s, 25 rows, writes were held for 90.4 ms."
+    undone = {**move, "result": "undone", "reason": "It was aborted."}
+    assert end_words(undone).endswith("everything is as it was before. It was aborted.")
+    assert [took_words(seconds) for seconds in (None, 0.0346, 2.53, 3725.0)] == ["-", "35 ms", "2.5 s", "1h2m5s"]
+
+
+def test_an_empty_plan_says_so() -> None:
+    plan = {"service": "shop", "step": 1, "to_step": 1, "open": None, "changes": [], "moves": [], "empty": True}
+    assert plan_words(plan) == ["shop is on step 1.", "Nothing is to do."]
+    changed = plan_words({**plan, "changes": ["web.metrics: x becomes y"], "empty": False})
+    assert "tenfold up" in changed[2]
+
+
+def test_wants_are_kept_beside_the_map(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.prepare()
+    assert place.read_wants() is None
+    place.write_wants(Wants("postgres"))
+    assert place.read_wants() == Wants("postgres")
+    assert place.wants_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_map_is_changed_under_its_lock_and_only_when_it_differs(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.prepare()
+    with pytest.raises(SpecError, match="There is no map"):
+        place.change_map(lambda current: current)
+    place.write_map(ONE)
+    assert place.change_map(lambda current: current) == ONE
+    moved = place.change_map(lambda _current: TWO)
+    assert moved == msgspec.structs.replace(TWO, epoch=ONE.epoch + 1)
+    assert place.read_map() == moved
+
+    def fails(_current: Map) -> Map:
+        raise UsageError("No.")
+
+    with pytest.raises(UsageError):
+        place.change_map(fails)
+    assert place.change_map(lambda _current: ONE).epoch == moved.epoch + 1
