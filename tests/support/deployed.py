@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tenfold.engines.postgres.home import home_of
 from tenfold.hosts.client import left_running, wait_until_gone
 
 COMMAND = (sys.executable, "-P", "-m", "tenfold.cli.main")
@@ -129,12 +131,19 @@ class Deployed:
             if process.poll() is None:
                 process.kill()
             process.communicate()
-        while pids := self.processes():  # a keeper that still runs starts again what was killed before it
+        while pids := [*self.processes(), *self._recorded()]:  # a keeper that still runs starts again what was killed
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                 wait_until_gone(pid, 10.0)
         assert not left_running(self.state)
+        for name in ("small", "shortener"):
+            if os.geteuid() == 0:  # a database server of root lives outside of the state folder
+                shutil.rmtree(home_of(self.state, name).root, ignore_errors=True)
+
+    def _recorded(self) -> list[int]:
+        """Processes of another user, whose environment may not name this folder."""
+        return [record.process.pid for record in left_running(self.state) if record.process]
 
 
 @contextlib.contextmanager

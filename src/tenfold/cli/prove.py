@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.errors import UsageError
 from tenfold.core.files import allow_many_descriptors, atomic_write, private_dir
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, SeededRandomness
+from tenfold.prove.faults import KINDS
 from tenfold.prove.history import read_history
 from tenfold.prove.load import CLIENTS_MAX
 from tenfold.prove.moves import MOVE, MOVE_KILLED
@@ -79,6 +81,7 @@ LONG = Scale(
 )
 MOVE_S = 3.0
 """Seconds that a run sets aside for a move; one that takes longer delays the faults after it."""
+MOST_FAULTS, LONGEST_FAULT_S = 10_000, 600.0
 MOVE_STAGES = 16
 """More than a move has; kills are spread over so many."""
 SCALES = {"quick": QUICK, "full": FULL, "long": LONG}
@@ -91,11 +94,12 @@ SCALES = {"quick": QUICK, "full": FULL, "long": LONG}
 @click.option("--rate", type=click.FloatRange(1, 100_000), help="Requests a second.")
 @click.option("--seconds", type=click.FloatRange(5, 24 * 3600), help="How long the load lasts.")
 @click.option("--workload", multiple=True, help=f"Only these: {', '.join(KNOWN)}.")
-@click.option("--no-faults", is_flag=True, help="Load and checkers alone.")
+@click.option("--no-faults", is_flag=True, help="Load and checkers alone (and --moves, if given).")
 @click.option("--disk-full", is_flag=True, help="Also fill the disk; the state must be on a small one of its own.")
 @click.option(
     "--moves", type=click.IntRange(1, 1000), help="Also climb and descend so often; half of the movers are killed."
 )
+@click.option("--fault", multiple=True, metavar="TEXT", help='One more: "kill database 5", "pause web 2 10" (seconds).')
 @click.option("--out", type=click.Path(path_type=Path), help="Where history and report go.  [default: .tenfold/proofs]")
 @click.option("--history", type=click.Path(path_type=Path), help="Judge a saved history instead of running.")
 @click.option("--json", "as_json_", is_flag=True, help="Print the verdicts as JSON.")
@@ -124,10 +128,9 @@ async def _prove(place: Place, scale: Scale, seed: int, options: dict[str, Any])
     names, missing = await choose_workloads(target, current.service, options["workload"])
     seconds, rate = options["seconds"] or scale.seconds, options["rate"] or scale.rate
     randomness = SeededRandomness(seed)
-    recipes = scale.recipes + ((Recipe("disk-full", "web", 1, 3),) if options["disk_full"] else ())
-    recipes += _moves(options["moves"] or 0, seed)
-    faults = [] if options["no_faults"] else schedule(recipes, seconds, randomness)
-    if not faults and not options["no_faults"]:
+    recipes = _recipes(scale, seed, options)
+    faults = schedule(recipes, seconds, randomness)
+    if recipes and not faults:
         raise UsageError(
             f"{seconds:g} s are too short for the faults of this run.", hint="Give it more --seconds, or --no-faults."
         )
@@ -141,6 +144,29 @@ async def _prove(place: Place, scale: Scale, seed: int, options: dict[str, Any])
     _reached(outcome, rate)
     code = _tell(outcome.verdicts, seed, report, options["as_json_"])
     return EXIT_INTERRUPTED if outcome.partial else code
+
+
+def _recipes(scale: Scale, seed: int, options: dict[str, Any]) -> tuple[Recipe, ...]:
+    """What happens in a run: faults of the scale, if they are wanted, a full disk, moves."""
+    faults = () if options["no_faults"] else scale.recipes
+    full = (Recipe("disk-full", "web", 1, 3),) if options["disk_full"] else ()
+    more = tuple(_recipe(text) for text in options["fault"])
+    return (*faults, *full, *more, *_moves(options["moves"] or 0, seed))
+
+
+def _recipe(text: str) -> Recipe:
+    """A fault as a person writes it: "kill database 5", "pause web 2 10"."""
+    words, made = text.split(), None
+    if len(words) in (3, 4) and words[0] in KINDS:
+        with contextlib.suppress(ValueError):
+            made = Recipe(words[0], words[1], int(words[2]), float(words[3]) if words[3:] else 0.0)
+    if made is None or not 0 < made.times <= MOST_FAULTS or not 0 <= made.for_s <= LONGEST_FAULT_S:
+        raise UsageError(
+            f"{text!r} is not a fault.",
+            hint=f'Give kind, target, how often, and for how many seconds where it lasts: "pause web 2 10". '
+            f"Kinds: {', '.join(KINDS)}.",
+        )
+    return made
 
 
 def _moves(times: int, seed: int) -> tuple[Recipe, ...]:
