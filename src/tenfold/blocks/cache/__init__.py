@@ -7,7 +7,8 @@ bounds on entries and bytes hold at any time.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -82,6 +83,8 @@ class Cache:
         *,
         in_transaction: Callable[[], bool] = lambda: False,
     ) -> None:
+        self.announce: Callable[[list[str]], object] | None = None
+        """Tells the other processes which keys were dropped here; they give them to their `heard`."""
         self._readers: dict[str, Reader] = {}
         self._memory = Memory(entries, bytes_limit)
         self._around = Surroundings(clock, randomness, self._memory, Flights(), in_transaction)
@@ -124,12 +127,29 @@ class Cache:
     def invalidate(self, tx: Commits, function: Cached[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Drops one key with the transaction: after its COMMIT, before its caller has the result; not if it fails."""
         reader = self._reader(function)
-        tx.on_commit(partial(reader.drop, reader.key(*args, **kwargs)))
+        tx.on_commit(partial(self._drop, reader, reader.key(*args, **kwargs)))
 
     def drop(self, function: Cached[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Drops one key now. A load that is under way is not stored, and later readers do not join it."""
         reader = self._reader(function)
-        reader.drop(reader.key(*args, **kwargs))
+        self._drop(reader, reader.key(*args, **kwargs))
+
+    def _drop(self, reader: Reader, key: Hashable) -> None:
+        reader.drop(key)
+        if self.announce is not None:
+            self.announce([reader.address(key)])
+
+    def heard(self, keys: list[str] | None) -> None:
+        """Drops what another process announced; everything when None says that some may have been missed."""
+        if keys is None:
+            self.clear()
+            return
+        for address in keys:
+            template, _, text = address.partition("|")
+            reader = self._readers.get(template)
+            if reader is not None:  # otherwise the other process runs other code
+                with contextlib.suppress(ValueError):
+                    reader.drop_shown(text)
 
     async def refresh(self, function: Cached[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Loads one key anew and returns its value; readers get the old one until then, also when the load fails."""

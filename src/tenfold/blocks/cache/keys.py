@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Hashable
 from types import FunctionType
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 from tenfold.core.errors import ContractError, InvalidRequest
@@ -115,6 +115,30 @@ def shown(template: str, fields: tuple[str, ...], key: Hashable) -> str:
     """The key as text: `link:aZ3`; numbers and other kinds are marked (`page:~i7`), so that 7 and "7" differ."""
     texts = dict(zip(fields, map(_part_text, parts_of(fields, key)), strict=True))
     return ":".join(texts[part[1:-1]] if part[0] == "{" else part for part in template.split(":"))
+
+
+def read_back(template: str, fields: tuple[str, ...], text: str) -> Hashable:
+    """The key that `shown` gave this text for; ValueError for what it never gives."""
+    parts = zip(template.split(":"), text.split(":"), strict=True)
+    values = {part[1:-1]: _part_of(shown_as) for part, shown_as in parts if part[0] == "{"}
+    key = tuple(values[field] for field in fields)
+    return key[0] if len(key) == 1 else key
+
+
+def _part_of(text: str) -> Hashable:
+    if text[:1] != "~":
+        return unquote(text, errors="surrogatepass")
+    kind, value = text[1:2], text[2:]
+    made: dict[str, Callable[[], Hashable]] = {
+        "n": lambda: None,
+        "i": lambda: int(value),
+        "b": lambda: (bool, value == "1"),
+        "u": lambda: (UUID, int(value, 16)),
+        "x": lambda: (bytes, bytes.fromhex(value)),
+    }
+    if kind not in made:
+        raise ValueError(f"{text!r} is no part of a key")
+    return made[kind]()
 
 
 def _part_text(part: Hashable) -> str:

@@ -9,7 +9,7 @@ from functools import partial, update_wrapper
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from tenfold.blocks.cache.flights import Flights
-from tenfold.blocks.cache.keys import check_sizes, compile_functions, normal, shown, template_fields
+from tenfold.blocks.cache.keys import check_sizes, compile_functions, normal, read_back, shown, template_fields
 from tenfold.blocks.cache.memory import Memory, Table
 from tenfold.blocks.cache.policy import ENTRY_BYTES, JITTER, Entry, lifetime, size_of
 from tenfold.core.clock import Clock
@@ -110,6 +110,14 @@ class Reader:
     def shown(self, key: Hashable) -> str:
         """The key as text, for messages."""
         return shown(self.template, self._fields, key)
+
+    def address(self, key: Hashable) -> str:
+        """The key as text that names it in every process of the service."""
+        return f"{self.template}|{self.shown(key)}"
+
+    def drop_shown(self, text: str) -> None:
+        """Forgets the key of this text; ValueError when there is none."""
+        self.drop(read_back(self.template, self._fields, text))
 
     def drop(self, key: Hashable) -> None:
         """Forgets `key` and detaches a load that is under way: a reader that comes later loads anew."""

@@ -136,10 +136,25 @@ class ReadContext(Protocol):
     async def __aexit__(self, *exc: object) -> None: ...
 
 
+Heard = Callable[[list[str] | None], object]
+"""Is given the keys that another process announced, or None when some may have been missed."""
+
+
+def deaf(keys: list[str] | None) -> None:
+    """Hears nothing."""
+
+
 class Backend(Protocol):
     """One database, open in this process."""
 
     capabilities: Capabilities
+
+    heard: Heard
+    """Called on the loop with what other processes on this database announce; set before `start`."""
+
+    def announce(self, keys: list[str]) -> None:
+        """Tells the other processes on this database, within milliseconds. At once forgotten where there are none."""
+        ...
 
     async def start(self) -> None:
         """Opens it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tenfold.blocks.database.backend import Backend, Call, Consistency, DatabaseConfig, ReadContext, Reader
+from tenfold.blocks.database.backend import Backend, Call, Consistency, DatabaseConfig, Heard, ReadContext, Reader, deaf
 from tenfold.blocks.database.token import Token
 
 Opened = Callable[[], Awaitable[Backend]]
@@ -20,6 +20,8 @@ class NotOpenYet:
 
     def __init__(self, before: Backend, opened: Opened) -> None:
         self.capabilities = before.capabilities
+        self.heard: Heard = deaf
+        self.announce = before.announce
         self._position = before.position()
         self._opened = opened
 

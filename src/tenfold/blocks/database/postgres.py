@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -17,12 +17,12 @@ import asyncpg
 from sqlalchemy import MetaData
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
-from tenfold.blocks.database.backend import Call, Capabilities, Consistency, DatabaseConfig, ReadContext
+from tenfold.blocks.database.backend import Call, Capabilities, Consistency, DatabaseConfig, Heard, ReadContext, deaf
 from tenfold.blocks.database.policy import Scope
 from tenfold.blocks.database.postgres_points import Found, Lane
 from tenfold.blocks.database.postgres_readiness import PostgresReadiness
 from tenfold.blocks.database.postgres_scopes import PostgresReader, PostgresSnapshot
-from tenfold.blocks.database.postgres_signals import Heard, Signals
+from tenfold.blocks.database.postgres_signals import Signals
 from tenfold.blocks.database.postgres_writes import AWAY, Writes
 from tenfold.blocks.database.statement import Plan, Plans
 from tenfold.blocks.database.token import Position, Token
@@ -72,6 +72,7 @@ class PostgresBackend:
     ) -> None:
         self.config = config
         self.clock = clock
+        self.heard: Heard = deaf
         self.plans = Plans(PGDialect_asyncpg())  # type: ignore[no-untyped-call]
         self._randomness = randomness
         self._kind = settings(config)
@@ -92,6 +93,8 @@ class PostgresBackend:
         except BaseException:
             await self._close_pools()
             raise
+        if self.heard is not deaf:
+            await self.signals.hear(self.heard)
 
     async def stop(self) -> None:
         """Lets what began finish, then closes; a snapshot ends with its next statement."""
@@ -142,13 +145,9 @@ class PostgresBackend:
 
     # -- other processes ----------------------------------------------------------------------------------------------
 
-    def announce(self, keys: Iterable[str]) -> None:
+    def announce(self, keys: list[str]) -> None:
         """Tells the other processes on this database to drop these keys, within 5 ms or so."""
         self.signals.announce(keys)
-
-    async def hear(self, heard: Heard) -> None:
-        """Calls `heard` with the keys that others announce; with None when some may have been missed."""
-        await self.signals.hear(heard)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from tenfold.blocks.database.backend import Heard
 from tenfold.core.errors import TenfoldError
 from tenfold.core.lifecycle import Background
 from tenfold.core.randomness import Randomness
@@ -33,9 +34,6 @@ KEY = 1_000
 EVERYTHING = "*"
 ALIVE_S = 5.0
 AGAIN = Backoff(first_s=0.05, limit_s=1.0)
-
-Heard = Callable[[list[str] | None], object]
-"""Is given the keys to drop, or None for all of them."""
 
 
 def messages(keys: Iterable[str]) -> list[str]:

@@ -16,7 +16,16 @@ from typing import Any
 
 from sqlalchemy import MetaData
 
-from tenfold.blocks.database.backend import Backend, Call, Capabilities, Consistency, DatabaseConfig, ReadContext
+from tenfold.blocks.database.backend import (
+    Backend,
+    Call,
+    Capabilities,
+    Consistency,
+    DatabaseConfig,
+    Heard,
+    ReadContext,
+    deaf,
+)
 from tenfold.blocks.database.backends import MAKERS
 from tenfold.blocks.database.gate import Gate, Holding, held_too_long
 from tenfold.blocks.database.pending import NotOpenYet
@@ -59,6 +68,8 @@ class Router:
         """Looks at the map file now, and adopts it when it is newer."""
         self.on_switch: Callable[[], object] = _nowhere
         """Called when work goes to another database than before."""
+        self.heard: Heard = deaf
+        """Called with what other processes on one of the databases announce."""
         self.refused = 0
         """Attempts of transactions that a fence refused, and that were begun anew."""
         self._config = config
@@ -75,10 +86,18 @@ class Router:
         """Those that are open beside the active one."""
         self._looking: asyncio.Task[None] | None = None
 
+    def _made(self, name: str) -> Backend:
+        backend = MAKERS[name](self._config, self._metadata, self._clock, self._on_fatal)
+        backend.heard = self._heard
+        return backend
+
+    def _heard(self, keys: list[str] | None) -> None:
+        self.heard(keys)
+
     async def start(self) -> None:
         """Opens the database that the map sends work to; the standby is opened beside the work."""
         config = self._config
-        self.active = MAKERS[config.backend](config, self._metadata, self._clock, self._on_fatal)
+        self.active = self._made(config.backend)
         await self.active.start()
         self._open[config.backend] = self.active
         self.adopt(config)
@@ -162,7 +181,7 @@ class Router:
         """Opens a database, however often it takes; then it may be the one that work waits for."""
         failures = 0
         while True:
-            backend = MAKERS[name](self._config, self._metadata, self._clock, self._on_fatal)
+            backend = self._made(name)
             try:
                 await backend.start()
             except Exception as error:  # noqa: BLE001 - a server has many ways to be away; `prepared` says the last one

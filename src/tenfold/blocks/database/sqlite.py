@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import MetaData
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from tenfold.blocks.database.backend import Call, Capabilities, Consistency, DatabaseConfig, ReadContext
+from tenfold.blocks.database.backend import Call, Capabilities, Consistency, DatabaseConfig, Heard, ReadContext, deaf
 from tenfold.blocks.database.body import drive
 from tenfold.blocks.database.commits import other_request
 from tenfold.blocks.database.keys import HOME_BUCKET, bucket_of
@@ -49,6 +49,7 @@ class SqliteBackend:
     ) -> None:
         self.config = config
         self.clock = clock
+        self.heard: Heard = deaf
         self.plans = Plans(SQLiteDialect_pysqlite(paramstyle="qmark"))
         self.writer = Writer(
             config.path,
@@ -103,6 +104,9 @@ class SqliteBackend:
             return self._readiness.judge(self.reader)
         except sqlite3.Error as error:
             return False, str(translated(error, str(self.config.path)))
+
+    def announce(self, keys: list[str]) -> None:
+        """Does nothing: other processes on this file look at it themselves."""
 
     def position(self) -> Token:
         """A token at or after everything this process has committed; empty before its first commit."""
