@@ -37,7 +37,8 @@ def later(table: Moved) -> Iterator[str]:
         return
     for constraint in sorted(table.table.constraints, key=lambda each: str(each.name)):
         if isinstance(constraint, CheckConstraint | UniqueConstraint):
-            yield _compiled(AddConstraint(constraint))
+            # Not isolated: else the constraint would be left out of every later CREATE TABLE from this metadata.
+            yield _compiled(AddConstraint(constraint, isolate_from_table=False))
     for index in sorted(table.table.indexes, key=lambda each: str(each.name)):
         yield _compiled(CreateIndex(index))
 
