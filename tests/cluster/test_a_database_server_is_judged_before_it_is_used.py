@@ -9,17 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
+import msgspec
 import pytest
 from pg_server import PgServer, needs_postgres, pg_server, run
 
 from tenfold.control import servers
-from tenfold.control.engine import OWNER, WEB, adopt_server, owner_login, secrets_of, web_login
+from tenfold.control.engine import OWNER, WEB, adopt_server, ensure_server, owner_login, secrets_of, web_login
 from tenfold.control.place import Place
 from tenfold.control.servers import ServerFinding, install, install_offer, look_at_machine, look_at_server
 from tenfold.core.errors import TenfoldError
 from tenfold.engines.postgres import home as homes
 from tenfold.engines.postgres.address import ServerUrl, parse_url
 from tenfold.engines.postgres.roles import scram_verifier
+from tenfold.engines.postgres.server import check_login
+from tenfold.topology.map import map_of
 
 pytestmark = needs_postgres
 
@@ -262,3 +265,17 @@ def test_a_url_leads_to_the_same_server(db: PgServer, place: Place) -> None:
     url = f"postgres://by_url_user:se%20cret%2F@127.0.0.1:{db.server.port}/by_url?sslmode=prefer"
     assert parse_url(url) == replace(login, tls="prefer")
     assert [finding.code for finding in look(place, parse_url(url))] == ["TF-PG-ONE-ROLE"]
+
+
+def test_a_password_that_was_changed_in_the_url_is_taken_over_at_the_next_start(db: PgServer, place: Place) -> None:
+    login = database(db, "rotated")
+    server = run(adopt_server(place, login, 6))
+    db.sql(db.admin, f"ALTER ROLE rotated_user PASSWORD '{scram_verifier('fresh', os.urandom(16))}'", "SELECT 1")
+    url = f"postgresql://rotated_user:fresh@127.0.0.1:{db.server.port}/rotated?sslmode=disable"
+    text = f'[service]\nname = "small"\napp = "small_app:app"\n[database]\nurl = "{url}"\n'
+    place.spec_file.write_text(text)
+    made = map_of(place.read_spec(), root=str(place.root), state=str(place.state), previous=None)
+    current = msgspec.structs.replace(made, database=msgspec.structs.replace(made.database, server=server))
+    run(ensure_server(place, db.crew, current))
+    assert owner_login(place, server).password == "fresh"
+    run(check_login(web_login(place, server)))

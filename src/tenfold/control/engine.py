@@ -21,7 +21,7 @@ from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
 from tenfold.core.secrets import Secrets
 from tenfold.engines.postgres import home as homes
 from tenfold.engines.postgres import server as servers
-from tenfold.engines.postgres.address import ServerUrl
+from tenfold.engines.postgres.address import ServerUrl, parse_url
 from tenfold.engines.postgres.failures import CannotConnect, Starting, start_error
 from tenfold.engines.postgres.home import Home, home_of
 from tenfold.engines.postgres.machine import machine_of
@@ -54,7 +54,8 @@ def secrets_of(place: Place, randomness: Randomness = SYSTEM_RANDOMNESS) -> Secr
 
 
 async def ensure_server(place: Place, crew: Crew, current: Map) -> None:
-    """Makes the supervised server of that map run and answer; does nothing when the map names none.
+    """Makes the supervised server of that map run and answer. Of a server that the user runs, it only takes over a
+    password that was changed in the url; without a server it does nothing.
 
     For the controller: in `_begin` before the migrations and the first web process, in `_resume` before it waits for
     web processes. It never makes a server: data that a map names and that is not there is TF-PG-LOST. A server that
@@ -63,6 +64,17 @@ async def ensure_server(place: Place, crew: Crew, current: Map) -> None:
     server = current.database.server
     if server is not None and server.supervised:
         await Engine(place, crew, current.service).ensure(server)
+    elif server is not None:
+        _take_password(place, server)
+
+
+def _take_password(place: Place, server: ServerMap) -> None:
+    """Keeps a password that the user has changed in the url of his own server."""
+    url = place.read_spec().database.url
+    login = parse_url(url.reveal()) if url is not None else None
+    vault = secrets_of(place)
+    if login is not None and login.user == server.owner and login.password not in ("", vault.find(OWNER)):
+        vault.save(OWNER, login.password)
 
 
 def owner_login(place: Place, server: ServerMap) -> ServerUrl:
@@ -259,29 +271,29 @@ async def adopt_server(
     The login becomes the owner. A web role with fewer rights is made where the owner may make roles and that role gets
     in; else the owner is used for both (`user` and `owner` of the map are the same then).
     """
-    secrets = secrets_of(place, randomness)
+    vault = secrets_of(place, randomness)
     if login.password:
-        secrets.save(OWNER, login.password)
+        vault.save(OWNER, login.password)
     else:
-        login = ServerUrl(login.host, login.port, login.database, login.user, secrets.find(OWNER) or "", login.tls)
-    names = await _names_there(secrets, login, randomness)
+        login = ServerUrl(login.host, login.port, login.database, login.user, vault.find(OWNER) or "", login.tls)
+    names = await _names_there(vault, login, randomness)
     await servers.set_up_layout(login, names)
     server = _foreign(login, names, pool)
     if names.web != names.owner:
         try:
             await servers.check_login(web_login(place, server))
         except TenfoldError:  # a pooler or pg_hba.conf that knows only the owner
-            secrets.forget(WEB)
+            vault.forget(WEB)
             return _foreign(login, names_at(login.database, login.user, two_roles=False), pool)
     return server
 
 
-async def _names_there(secrets: Secrets, login: ServerUrl, randomness: Randomness) -> Names:
+async def _names_there(vault: Secrets, login: ServerUrl, randomness: Randomness) -> Names:
     seen = await observe(login)
     two = names_at(login.database, login.user, two_roles=True)
     if seen.superuser or seen.may_create_roles:
         with contextlib.suppress(TenfoldError):  # some providers let nobody set a password by its verifier
-            await servers.make_web_role(login, two.web, secrets.ensure(WEB), randomness)
+            await servers.make_web_role(login, two.web, vault.ensure(WEB), randomness)
             return two
     return names_at(login.database, login.user, two_roles=False)
 

@@ -75,6 +75,12 @@ def test_what_is_acknowledged_is_on_the_disk() -> None:
         assert found[name] == "on"
 
 
+@pytest.mark.parametrize(("can", "written"), [(True, "syncfs"), (False, "fsync")])
+def test_a_crash_is_repaired_quickly_where_the_kernel_can(can: bool, written: str) -> None:
+    found = settings(postgresql_conf(Machine(GB, GB, syncfs=can), LISTEN, 16))
+    assert found["recovery_init_sync_method"] == written
+
+
 def test_it_listens_where_it_is_told_and_nowhere_else() -> None:
     found = settings(postgresql_conf(Machine(GB, GB), LISTEN, 16))
     assert found["listen_addresses"] == "'127.0.0.1'"

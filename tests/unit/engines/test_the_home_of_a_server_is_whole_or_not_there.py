@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tenfold.core.errors import TenfoldError
 from tenfold.engines.postgres import home as homes
+from tenfold.engines.postgres import machine
 from tenfold.engines.postgres.home import Home, home_of
 from tenfold.engines.postgres.machine import machine_of
 
@@ -124,3 +126,14 @@ def test_a_container_has_less_memory_than_its_machine(home: Home, tmp_path: Path
     assert machine_of(home, (none, tmp_path / "missing")).memory == whole
     assert machine_of(home, (limit,)).memory == 123456789
     assert machine_of(home).disk > 0
+
+
+@pytest.mark.parametrize(
+    ("release", "can"),
+    [("6.1.0-18-amd64", True), ("5.8.0", True), ("5.4.0-100-generic", False), ("4.19", False), ("?", False)],
+)
+def test_a_kernel_that_hides_errors_is_not_trusted(
+    home: Home, monkeypatch: pytest.MonkeyPatch, release: str, can: bool
+) -> None:
+    monkeypatch.setattr(machine.os, "uname", lambda: SimpleNamespace(release=release))
+    assert machine_of(home).syncfs is can

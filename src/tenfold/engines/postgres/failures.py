@@ -49,7 +49,7 @@ _REFUSALS = {
     "28P01": (
         "TF-PG-PASSWORD",
         "the password is wrong",
-        "Correct it in [database] url; special characters in it are percent-encoded.",
+        "Correct it in [database] url (special characters percent-encoded), or in .tenfold/secrets.",
     ),
     "28000": ("TF-PG-PASSWORD", "{said}", "Check the role's name and pg_hba.conf of the server."),
     "3D000": ("TF-PG-CONNECT", "{said}", "Make an empty database and name it in the url."),
