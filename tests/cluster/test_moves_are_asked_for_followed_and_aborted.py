@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -290,3 +291,17 @@ def test_help_teaches() -> None:
         done = subprocess.run([*COMMAND, command, "--help"], capture_output=True, text=True, check=True)
         assert len(done.stdout.splitlines()) > 8, command
         assert "--json" in done.stdout
+
+
+def test_a_lost_map_is_not_taken_for_the_first_step(tmp_path: Path) -> None:
+    with deployed(tmp_path / "svc") as small:
+        small.up()
+        small.tenfold("down")
+        (small.state / "map.json").unlink()
+        (small.state / "wants.json").write_text('{"database": "postgres"}')
+        said = small.tenfold("up")
+        assert said.code == 1
+        assert "is lost, and the data of this service is on a database server" in said.err
+        assert small.processes() == []
+        (small.state / "wants.json").unlink()
+        small.up()

@@ -15,8 +15,10 @@ from tenfold.control.crew import Crew
 from tenfold.control.place import Place, next_map
 from tenfold.core.errors import TenfoldError, UsageError
 from tenfold.core.journal import Record
+from tenfold.engines.postgres import parse_url
 from tenfold.topology.diff import Change, Effect, Plan, diff
 from tenfold.topology.map import Map, NodeMap
+from tenfold.topology.spec import Spec
 
 Note = Callable[..., None]
 MAX_WEB = 100
@@ -32,7 +34,9 @@ class Changes:
 
     def planned(self, current: Map) -> tuple[Map, Plan]:
         """The map that tenfold.toml wants of the running deployment, and what leads there. Raises `SpecError`."""
-        wanted = self._keep_chosen_port(current, self._place.wanted(self._place.read_spec(), current))
+        spec = self._place.read_spec()
+        refuse_other_server(spec, current)
+        wanted = self._keep_chosen_port(current, self._place.wanted(spec, current))
         return wanted, diff(current, wanted)
 
     async def apply(self, current: Map, may_change: Callable[[], None]) -> tuple[Map, tuple[Change, ...]]:
@@ -117,6 +121,20 @@ def refuse_new_start(changes: Sequence[Change]) -> None:
         raise UsageError(
             f"{', '.join(hard)} cannot change while the deployment runs; nothing was changed.",
             hint="Run `tenfold down` and then `tenfold up`, or put the old value back.",
+            code="TF-NEW-START",
+        )
+
+
+def refuse_other_server(spec: Spec, current: Map) -> None:
+    """Raises `UsageError` when `database.url` names another server than the one that the data is on."""
+    server = current.database.server
+    if spec.database.url is None or server is None or current.database.backend == "sqlite":
+        return
+    login = parse_url(spec.database.url.reveal())
+    if server.supervised or (login.host, login.port, login.database) != (server.host, server.port, server.database):
+        raise UsageError(
+            f"database.url names another server than {server.host}:{server.port}/{server.database}, where the data is.",
+            hint="Put the old value back. To go there, `tenfold descend 1` first, then `tenfold climb 2`.",
             code="TF-NEW-START",
         )
 

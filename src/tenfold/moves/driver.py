@@ -114,7 +114,8 @@ class _Walker:
             # Whether the point of no return was passed is not guessed: it is looked at until it is known.
             await self._failed(stage, error, again=stage.name == self._move.no_return)
         else:
-            self._failures = 0
+            if there:  # only what comes further ends a row of failures: a look between two of them does not
+                self._failures = 0
             await self._note(Kind.DONE if there else Kind.MISSING, stage=stage.name)
 
     async def _do(self, stage: Stage) -> None:

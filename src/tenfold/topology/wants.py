@@ -58,10 +58,12 @@ def moves_between(current: Map, wants: Wants) -> tuple[MoveName, ...]:
 
 def _no_way_back(current: Map) -> UsageError:
     server = current.database.server
+    dump = "pg_dump --data-only --column-inserts --schema=public"
     where = f"-h {server.host} -p {server.port} -U {server.user} {server.database}" if server else current.service
+    secret = f'PGPASSWORD="$(cat .tenfold/{server.secret})" ' if server else ""
     return UsageError(
         "The way back to SQLite was closed by `tenfold finalize`: the SQLite file has not followed the writes since.",
-        hint=f"The data can be taken out as a dump: pg_dump --data-only --column-inserts --schema=public {where}",
+        hint=f"The data can be taken out as a dump: {secret}{dump} {where}",
         code="TF-NO-WAY-BACK",
     )
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tenfold.cli.moving import end_words, plan_words, progress_words, took_words
+from tenfold.control.changes import refuse_other_server
 from tenfold.control.moving import move_open, refuse_abort
 from tenfold.control.place import Place
 from tenfold.control.wishes import wish_of
@@ -31,7 +32,11 @@ def on_server(*, way_back: bool) -> Map:
     return msgspec.structs.replace(moved, step=step_of(moved))
 
 
+FOREIGN_SERVER = msgspec.structs.replace(SERVER, supervised=False)
+
+
 TWO, FINAL = on_server(way_back=True), on_server(way_back=False)
+FOREIGN = msgspec.structs.replace(TWO, database=msgspec.structs.replace(TWO.database, server=FOREIGN_SERVER))
 
 
 @pytest.mark.parametrize(
@@ -158,3 +163,28 @@ def test_a_map_is_changed_under_its_lock_and_only_when_it_differs(tmp_path: Path
     with pytest.raises(UsageError):
         place.change_map(fails)
     assert place.change_map(lambda _current: ONE).epoch == moved.epoch + 1
+
+
+@pytest.mark.parametrize(
+    ("current", "url", "refused"),
+    [
+        (ONE, "postgresql://me@elsewhere/shop", False),
+        (TWO, None, False),
+        (TWO, "postgresql://me@127.0.0.1:5432/shop", True),  # that one is Tenfold's own
+        (FOREIGN, "postgresql://me:x@127.0.0.1:5432/shop?sslmode=disable", False),
+        (FOREIGN, None, False),
+        (FOREIGN, "postgresql://me:hunter2@elsewhere:5432/shop", True),
+        (FOREIGN, "postgresql://me:hunter2@127.0.0.1:5432/other", True),
+    ],
+)
+def test_another_server_in_the_spec_is_refused_where_the_data_is_on_one(
+    current: Map, url: str | None, refused: bool
+) -> None:
+    spec = parse_spec(
+        '[service]\nname = "shop"\napp = "shop.app:app"\n' + (f'[database]\nurl = "{url}"\n' if url else "")
+    )
+    if not refused:
+        return refuse_other_server(spec, current)
+    with pytest.raises(UsageError) as caught:
+        refuse_other_server(spec, current)
+    assert "hunter2" not in str(caught.value)

@@ -106,6 +106,19 @@ def test_failures_after_the_decision_are_tried_again_and_only_some_are_written_d
     assert len(failures) > 4
 
 
+def test_a_look_between_two_failures_does_not_begin_their_row_anew() -> None:
+    """The rest before the next try would never grow, and the journal would become a log."""
+    trail = converge(SHORT, {})[1].trail
+    start = trail.index("do ('s3', 0)") + 1
+    at = {start: "fail"}
+    for _ in range(20):
+        seen = converge(SHORT, at)[1].trail
+        at[len(seen) - seen[::-1].index("do ('s3', 0)")] = "fail"
+    _, world, journal = converge(SHORT, at)
+    assert world.trail.count("rest") == 21
+    assert [record.data["failures"] for record in journal.records if record.kind == Kind.FAILED] == [1, 2, 4, 8, 16]
+
+
 def test_an_older_mover_is_refused_at_its_next_record_and_changes_nothing() -> None:
     for point in range(1, points(SHORT) + 1):
         world = World({point: "crash"})
