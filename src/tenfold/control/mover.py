@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from tenfold.control.move_context import MoveContext
 from tenfold.control.moving import NODE, REST, move_open, refuse_abort
@@ -226,13 +228,10 @@ async def _cut_off(task: asyncio.Future[Any]) -> None:
 
 def tables_digest(context: MoveContext) -> str:
     """What the service's tables are, as a fingerprint: another one in the middle of a move turns it back."""
-    words = []
+    dialect, words = sqlite.dialect(), []
     for table in context.metadata.sorted_tables:
-        words.append(table.name)
-        words += [f"{column.name} {column.type!r} {column.nullable} {column.primary_key}" for column in table.columns]
-        words += sorted(
-            f"{index.name} {index.unique} {[str(it) for it in index.expressions]}" for index in table.indexes
-        )
+        words.append(str(CreateTable(table).compile(dialect=dialect)))
+        words += sorted(str(CreateIndex(index).compile(dialect=dialect)) for index in table.indexes)
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 
