@@ -27,8 +27,15 @@ def make_database_file(path: Path) -> Path:
 @contextlib.asynccontextmanager
 async def opened(path: Path, clock: Clock = SYSTEM_CLOCK) -> AsyncIterator[Database]:
     """A `Database` over an existing file; a failure that only a new process can mend fails the test."""
+    async with opened_on(DatabaseConfig(path, "test"), clock) as database:
+        yield database
+
+
+@contextlib.asynccontextmanager
+async def opened_on(config: DatabaseConfig, clock: Clock = SYSTEM_CLOCK) -> AsyncIterator[Database]:
+    """The same wherever `config` says."""
     database, fatal = Database(MetaData(), clock=clock), list[BaseException]()
-    await database.start(DatabaseConfig(path, "test"), fatal.append)
+    await database.start(config, fatal.append)
     try:
         yield database
     finally:

@@ -8,20 +8,18 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import databases
 import pytest
 from cache_backends import BACKENDS
-from own_tables import make_database_file
+from databases import Kit
 from sqlalchemy import MetaData, bindparam, insert, select, update
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateTable
 
 from tenfold import Column, Int64, Text, sharded_by
 from tenfold.blocks.cache import MISSING, Cache
-from tenfold.blocks.database import Database, DatabaseConfig, Transaction
+from tenfold.blocks.database import Database, Transaction
 from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.errors import Conflict, ContractError
 from tenfold.core.randomness import SYSTEM_RANDOMNESS
-from tenfold.drivers.sqlite import open_writer
 
 
 class Service:
@@ -72,22 +70,23 @@ class Service:
 
         self.find, self.create, self.change, self.read_inside = find, create, change, read_inside
 
-    async def open(self, path: Path) -> None:
-        make_database_file(path)
-        connection = open_writer(path)
-        connection.execute(str(CreateTable(self.links).compile(dialect=sqlite.dialect())))
-        connection.close()
-        await self.database.start(DatabaseConfig(path, "test"), lambda error: None)
+    async def open(self, kit: Kit, folder: Path) -> None:
+        await self.database.start(kit.create(folder, self.database.metadata), lambda error: None)
 
 
 @pytest.fixture(params=BACKENDS)
+def made(request: pytest.FixtureRequest) -> Callable[..., Cache]:
+    return BACKENDS[request.param]
+
+
+@pytest.fixture(params=databases.PARAMETERS)
 def run(
-    request: pytest.FixtureRequest, tmp_path: Path
+    request: pytest.FixtureRequest, made: Callable[..., Cache], tmp_path: Path
 ) -> Callable[[Callable[[Service], Coroutine[Any, Any, None]]], None]:
     def with_service(body: Callable[[Service], Coroutine[Any, Any, None]]) -> None:
         async def whole() -> None:
-            service = Service(BACKENDS[request.param])
-            await service.open(tmp_path / "test.db")
+            service = Service(made)
+            await service.open(databases.BACKENDS[request.param](), tmp_path)
             try:
                 await asyncio.wait_for(body(service), 60)
             finally:

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ids_backends import BACKENDS
+from ids_backends import BACKENDS, PARAMETERS
 from sqlalchemy import insert, update
 
 from tenfold.blocks.database import Database
@@ -30,7 +30,7 @@ TTL_S = 30.0
 HOUR_S = 3600.0
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=PARAMETERS)
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Body], None]:
     """Runs a test's body on a fresh database."""
 

@@ -387,7 +387,7 @@ def _replayed(call: Call, done: Sequence[Any]) -> Any:
 
 def _surely_not(why: str) -> Unavailable:
     return Unavailable(
-        f"The transaction was not applied: {why}.", hint="Send it again a little later.", code="TF-PG-LOST"
+        f"The transaction was not applied: {why}.", hint="Send it again a little later.", code="TF-DB-AWAY"
     )
 
 

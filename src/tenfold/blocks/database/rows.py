@@ -41,7 +41,7 @@ def _converter(column: ColumnElement[Any], dialect: Dialect) -> Converter | None
         return _number
     try:
         return column.type.dialect_impl(dialect).result_processor(dialect, None)
-    except InvalidRequestError:  # a numeric of PostgreSQL whose kind is not known before it comes
+    except (InvalidRequestError, TypeError):  # a numeric of PostgreSQL whose kind is not known before it comes
         return _number
 
 

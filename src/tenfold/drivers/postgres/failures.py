@@ -17,14 +17,14 @@ from tenfold.core.errors import Conflict, StaleMap, StorageDamaged, StorageFull,
 class Lost(Unavailable):
     """The server cannot be reached, or the connection broke: worth trying again on another one."""
 
-    code = "TF-PG-LOST"
+    code = "TF-DB-AWAY"
     title = "The database does not answer"
 
 
 class Refused(Unavailable):
     """The server is there and does not let this process in; only a person (or the controller) can change that."""
 
-    code = "TF-PG-LOGIN"
+    code = "TF-DB-LOGIN"
     title = "The database refuses the connection"
 
 
@@ -126,7 +126,7 @@ def _forbidden(error: asyncpg.PostgresError, where: str) -> TenfoldError:
     return TenfoldError(
         f"The role of this process may not do that: {_said(error)}.",
         hint="Web processes read and write rows; only the controller changes tables, with `tenfold migrate`.",
-        code="TF-PG-RIGHTS",
+        code="TF-DB-RIGHTS",
     )
 
 
