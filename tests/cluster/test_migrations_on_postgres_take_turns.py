@@ -91,7 +91,7 @@ def test_two_at_once_take_turns_and_the_second_finds_nothing_to_do(place: Server
 
 def test_another_migration_is_waited_for_within_a_limit(place: ServerPlace, monkeypatch: pytest.MonkeyPatch) -> None:
     place.revision(2, "op.execute('SELECT 1')")
-    with session(place) as run, beside(place) as start:
+    with beside(place) as start, session(place) as run:  # it lets go before the threads are waited for
         run(f"SELECT pg_advisory_lock({postgres.TURN})")
         monkeypatch.setattr(postgres, "TURN_WAIT_S", 0.05)
         with pytest.raises(Unavailable, match="Another process has been migrating"):
@@ -106,7 +106,7 @@ def test_another_migration_is_waited_for_within_a_limit(place: ServerPlace, monk
 
 def test_while_a_revision_runs_writers_wait_and_readers_go_on(place: ServerPlace) -> None:
     place.revision(2, f"{WAITS}\n    op.execute(\"UPDATE users SET email = 'b@example.com'\")")
-    with session(place) as run, beside(place) as start:
+    with beside(place) as start, session(place) as run:  # it lets go before the threads are waited for
         run(f"SELECT pg_advisory_lock({BARRIER})")
         migration = start()
         until(lambda: waiting(place) == 1, "the revision is in its middle")
@@ -135,7 +135,7 @@ def test_a_transaction_that_stays_open_does_not_make_others_wait_for_long(
     place.revision(2, "op.execute('ALTER TABLE users ALTER COLUMN email SET STATISTICS 50')")
     before, stop = place.dump(), threading.Event()
     monkeypatch.setattr(postgres, "LOCK_WAIT_S", 1.0)
-    with session(place) as run, ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, session(place) as run, stopping(stop):
         run("BEGIN")
         run("UPDATE users SET email = email WHERE id = 1")
         longest = pool.submit(longest_write, place, stop)
@@ -146,13 +146,22 @@ def test_a_transaction_that_stays_open_does_not_make_others_wait_for_long(
         assert place.dump() == before
         monkeypatch.setattr(postgres, "LOCK_WAIT_S", 60.0)
         later = pool.submit(place.migrate, 2)
-        until(lambda: refused(place) >= 1, "the revision was tried at least once")
+        until(lambda: held_up(place) >= 1, "the revision waits for the open transaction")
         run("COMMIT")
         assert later.result(60).applied == ("0002 (by hand)",)
 
 
-def refused(place: ServerPlace) -> int:
-    """How often a lock was not to be had, by the number of transactions that were rolled back."""
+@contextmanager
+def stopping(stop: threading.Event) -> Iterator[None]:
+    """Ends the writer beside, whatever happens."""
+    try:
+        yield
+    finally:
+        stop.set()
+
+
+def held_up(place: ServerPlace) -> int:
+    """How many sessions wait now until the writers of a table are gone."""
     return int(place.sql("SELECT count(*) FROM pg_locks WHERE mode = 'ShareRowExclusiveLock' AND NOT granted")[0][0])
 
 
