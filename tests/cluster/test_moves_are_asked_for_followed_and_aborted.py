@@ -278,7 +278,8 @@ def test_down_and_up_in_the_middle_of_a_move(small: Deployed, fake: Faked) -> No
     until(lambda: at(fake, "hold"))
     process.kill()
     process.communicate()
-    assert small.tenfold("down").code == 0
+    said = small.tenfold("down")
+    assert (said.code, "is open (stage hold); it goes on with the next `tenfold up`" in said.err) == (0, True)
     wait.unlink()
     fake.up()
     until(lambda: not fold(read_journal(fake.place.moves_file)).open)

@@ -10,6 +10,8 @@ from tenfold.cli.main import Context
 from tenfold.cli.up import say
 from tenfold.control.deployment import Deployment
 from tenfold.control.place import Place
+from tenfold.core.journal import read_journal
+from tenfold.moves.base import fold
 
 _HOWS = {"drained": "ended", "killed": "had to be killed", "gone": "did not run"}
 
@@ -19,7 +21,10 @@ _HOWS = {"drained": "ended", "killed": "had to be killed", "gone": "did not run"
 @click.pass_obj
 def command(context: Context, as_json: bool) -> None:
     """Stop the service. Requests that are being answered are answered first; data stays where it is."""
-    deployment = Deployment(Place(context.root()), say)
+    place = Place(context.root())
+    deployment = Deployment(place, say)
+    if (move := fold(read_journal(place.moves_file))).open:
+        say(f"the move {move.move} is open (stage {move.stage}); it goes on with the next `tenfold up`")
     stopped = deployment.take_down()
     if as_json:
         click.echo(json.dumps({"state": "stopped", "stopped": stopped}, indent=2))
