@@ -206,8 +206,11 @@ def change(cell: Cell, turn: int) -> None:
         connection.execute("INSERT OR REPLACE INTO visits VALUES (?, ?)", (turn, f"c{turn % 9}"))
 
 
-def _cuts(everything: bool, total: int, step: int) -> range:
-    return range(1, total + 1, 1 if everything else step)
+def _cuts(everything: bool, total: int, step: int) -> list[int]:
+    """All points, or every so many and some of the last, where it is decided."""
+    if everything:
+        return list(range(1, total + 1))
+    return sorted({*range(1, total + 1, step), *range(total - 60, total + 1, 12)})
 
 
 EVERY = pytest.mark.parametrize("everything", [False, pytest.param(True, marks=pytest.mark.long)])

@@ -378,8 +378,7 @@ class CopyToPostgres:
 
     async def flip(self, progress: Progress) -> None:
         """Sends the work to PostgreSQL."""
-        server = await self.work.context.ensure_server()
-        await self.work.publish_while_held(lambda current: maps.on_postgres(current, server))
+        await self.work.publish_while_held(maps.on_postgres)
 
     async def settle(self, progress: Progress) -> None:
         """Removes what only the move needed."""

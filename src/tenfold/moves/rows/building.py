@@ -21,7 +21,7 @@ FINGERPRINT = "fingerprint"
 class NotEmpty(UsageError):
     """The database on PostgreSQL holds tables that are not from a move."""
 
-    code = "TF-SERVER-NOT-EMPTY"
+    code = "TF-PG-NOT-EMPTY"
 
 
 async def build(server: Server, tables: Sequence[Moved], *, web: str, epoch: int, fingerprint: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tenfold.core.clock import Clock
 from tenfold.moves.rows.file import File
-from tenfold.moves.rows.reading import CHUNK_BYTES, file_range, rows_at_once
+from tenfold.moves.rows.reading import CHUNK_BYTES, file_range, highest_key, rows_at_once
 from tenfold.moves.rows.replay import server_copy
 from tenfold.moves.rows.server import Server, Session
 from tenfold.moves.rows.tables import Moved, Row, decode_key, encode_key
@@ -16,12 +17,13 @@ CHUNK = 8_000
 """Rows of one read and one COPY at most."""
 
 MAKE_PROGRESS = """CREATE TABLE IF NOT EXISTS tf.tf_copied (
-    tbl text PRIMARY KEY, last text, rows bigint NOT NULL DEFAULT 0, done boolean NOT NULL DEFAULT false,
+    tbl text PRIMARY KEY, last text, upto text, rows bigint NOT NULL DEFAULT 0, done boolean NOT NULL DEFAULT false,
     finished boolean NOT NULL DEFAULT false)"""
-"""`last` is the key of the last row that was copied, `finished` says that indexes and constraints are there."""
+"""`last` is the key of the last row that was copied, `upto` the highest one when the copy began: rows behind it are in
+the log, and a copy that ran after them might never end. `finished` says that indexes and constraints are there."""
 
-_SAVE = """INSERT INTO tf.tf_copied (tbl, last, rows, done) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (tbl) DO UPDATE SET last = $2, rows = $3, done = $4"""
+_SAVE = """INSERT INTO tf.tf_copied (tbl, last, upto, rows, done) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (tbl) DO UPDATE SET last = $2, upto = $3, rows = $4, done = $5"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +31,18 @@ class Position:
     """How far the copy of a table came."""
 
     last: Row | None = None
+    upto: Row | None = None
     rows: int = 0
     done: bool = False
 
 
 async def position(session: Session, table: Moved) -> Position:
     """Where the copy of a table goes on."""
-    found = await session.fetchrow("SELECT last, rows, done FROM tf.tf_copied WHERE tbl = $1", table.name)
+    found = await session.fetchrow("SELECT last, upto, rows, done FROM tf.tf_copied WHERE tbl = $1", table.name)
     if found is None:
         return Position()
-    last = None if found[0] is None else decode_key(table, found[0])
-    return Position(last, found[1], found[2])
+    last, upto = (None if key is None else decode_key(table, key) for key in found[:2])
+    return Position(last, upto, found[2], found[3])
 
 
 async def all_copied(session: Session, tables: int) -> bool:
@@ -56,21 +59,34 @@ async def copy_table(file: File, server: Server, table: Moved, clock: Clock, cop
     async with server.session() as session:
         at = await position(session, table)
     size = await file.look(rows_at_once(table, CHUNK))
-    while not at.done:
-        began = clock.monotonic()
-        rows = await file.look(file_range(table, at.last, size))
-        at = Position(table.key_of(rows[-1]) if rows else at.last, at.rows + len(rows), len(rows) < size)
-        await _write_chunk(server, table, rows, at)
-        await copied(len(rows), clock.monotonic() - began)
+    if at.done:
+        return at
+    began = clock.monotonic()
+    upto = at.upto or await file.look(highest_key(table))
+    rows = await file.look(file_range(table, at.last, size, upto)) if upto else []
+    while True:
+        at = Position(table.key_of(rows[-1]) if rows else at.last, upto, at.rows + len(rows), len(rows) < size)
         size = _size(rows, size)
-    return at
+        # The next chunk is read while this one is written: one waits for the other's disk and processor otherwise.
+        ahead = None if at.done else asyncio.ensure_future(file.look(file_range(table, at.last, size, upto)))
+        try:
+            await _write_chunk(server, table, rows, at)
+            await copied(len(rows), clock.monotonic() - began)
+            began = clock.monotonic()
+            if ahead is None:
+                return at
+            rows = await ahead
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
 
 
 async def _write_chunk(server: Server, table: Moved, rows: list[Row], at: Position) -> None:
     async with server.effect() as session:
         await server_copy(session, table, rows)
-        last = None if at.last is None else encode_key(at.last)
-        await session.execute(_SAVE, table.name, last, at.rows, at.done)
+        last, upto = (None if key is None else encode_key(key) for key in (at.last, at.upto))
+        await session.execute(_SAVE, table.name, last, upto, at.rows, at.done)
 
 
 def _size(rows: list[Row], size: int) -> int:

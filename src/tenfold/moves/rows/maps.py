@@ -41,9 +41,10 @@ def open_gate(current: Map) -> Map:
     return _database(current, gate="open")
 
 
-def on_postgres(current: Map, server: ServerMap) -> Map:
-    """The work goes to PostgreSQL, and the way back is open."""
-    return _database(current, backend="postgres", server=server, standby="", gate="open", way_back=True)
+def on_postgres(current: Map) -> Map:
+    """The work goes to PostgreSQL, which every process has open already, and the way back is open."""
+    assert current.database.server is not None, "the map has named the server since the processes opened it"
+    return _database(current, backend="postgres", standby="", gate="open", way_back=True)
 
 
 def on_sqlite(current: Map) -> Map:

@@ -45,6 +45,13 @@ def file_range(
     return read
 
 
+def highest_key(table: Moved) -> Callable[[sqlite3.Connection], Row | None]:
+    """The last key in key order; None for an empty table."""
+    order = ", ".join(f"{quoted(name)} DESC" for name in table.key_names)
+    sql = f"SELECT {listed(table.key_names)} FROM {quoted(table.name)} ORDER BY {order} LIMIT 1"
+    return lambda connection: connection.execute(sql).fetchone()
+
+
 def file_rows(table: Moved, keys: Sequence[Row]) -> Callable[[sqlite3.Connection], list[Row]]:
     """The rows that exist among those of `keys`."""
     width = len(table.key)
