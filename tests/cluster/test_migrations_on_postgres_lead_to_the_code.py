@@ -222,7 +222,7 @@ def test_a_failing_revision_is_named_and_leaves_what_was_there(place: ServerPlac
     place.migrate(2)
     place.sql("INSERT INTO users VALUES (1, 'a@example.com')")
     before = place.dump()
-    bad = place.revision(2, "op.execute('CREATE TABLE half (id int)'); op.execute('UPDATE users SET email = NULL')")
+    bad = place.revision(2, "op.execute('CREATE TABLE half (id int)'); op.execute('UPDATE users SET id = NULL')")
     with pytest.raises(
         MigrationFailed, match=r"Revision 0002 \(by hand\) failed and was rolled back: .*not-null"
     ) as told:
@@ -279,6 +279,15 @@ def test_trying_revisions_never_touches_the_rows_of_the_service(place: ServerPla
     with pytest.raises(MigrationNeeded, match="table users is missing"):
         place.migrate(2)
     assert place.dump() == before
+
+
+def test_trying_revisions_finds_no_table_but_those_that_they_build(place: ServerPlace) -> None:
+    place.write(2, "first")
+    place.migrate(2)
+    place.sql("CREATE TABLE by_hand (id bigint PRIMARY KEY)")
+    place.revision(2, "op.execute('DELETE FROM by_hand')")
+    with pytest.raises(MigrationFailed, match='relation "by_hand" does not exist'):
+        place.migrate(2)
 
 
 def test_no_column_counts_by_itself(place: ServerPlace) -> None:

@@ -142,11 +142,12 @@ def test_a_transaction_that_stays_open_does_not_make_others_wait_for_long(
         with pytest.raises(Unavailable, match=r"Revision 0002 .* were in use without a pause"):
             place.migrate(2)
         stop.set()
-        assert longest.result(60) < postgres.LOCK_LIMIT_S + 1.0
+        assert longest.result(60) < 3.0  # seconds; it is 0.3 on an idle machine
         assert place.dump() == before
         monkeypatch.setattr(postgres, "LOCK_WAIT_S", 60.0)
         later = pool.submit(place.migrate, 2)
-        until(lambda: held_up(place) >= 1, "the revision waits for the open transaction")
+        until(lambda: held_up(place) == 1, "the revision waits for the open transaction")
+        until(lambda: held_up(place) == 0, "it lets the others pass, to try again")
         run("COMMIT")
         assert later.result(60).applied == ("0002 (by hand)",)
 
