@@ -33,6 +33,8 @@ class World:
     points: int = 0
     aborted: bool = False
     abortable: bool = False
+    decided: bool = False
+    """Whether the effect that decides was ever there: others have acted on it since, so it must stay."""
     trail: list[str] = field(default_factory=list)
 
     def point(self, what: str, *, stage: bool = True) -> None:
@@ -87,6 +89,9 @@ class Mute:
         return {}
 
 
+NO_GATE = -1
+
+
 @dataclass(frozen=True)
 class Shape:
     """The shape of a move: how many effects each stage has, which stage decides, which close and open the gate."""
@@ -98,13 +103,19 @@ class Shape:
 
 
 def shapes(length: int, parts: int = 1) -> list[Shape]:
-    """Every shape of that many stages, each with the same number of effects: the gate closes before it decides."""
-    return [
-        Shape((parts,) * length, decides, hold, release)
-        for decides in range(length)
+    """Every shape of that many stages, each with the same number of effects.
+
+    The gate closes at the latest with the stage that decides, and opens after it: what decides is the last effect of
+    its stage. Where nothing comes after it there is no gate.
+    """
+    sizes = (parts,) * length
+    gated = [
+        Shape(sizes, decides, hold, release)
+        for decides in range(length - 1)
         for hold in range(decides + 1)
-        for release in range(decides, length)
+        for release in range(decides + 1, length)
     ]
+    return [*gated, Shape(sizes, length - 1, NO_GATE, NO_GATE)]
 
 
 def move_of(shape: Shape, world: World) -> Move:
@@ -128,6 +139,7 @@ def _stage(shape: Shape, at: int, world: World) -> Stage:
         for part in parts:
             world.point(f"do {part}")
             world.effects.add(part)
+            world.decided |= decides
             world.point(f"did {part}")
         if at == shape.release:
             world.held = False
@@ -141,8 +153,9 @@ def _stage(shape: Shape, at: int, world: World) -> Stage:
 
     async def check() -> bool:
         world.point(f"check {name}")
-        there = all(part in world.effects for part in parts) and not (at == shape.release and world.held)
-        there = there and not (at == shape.hold and at != shape.release and not world.held)
+        there = all(part in world.effects for part in parts)
+        if not decides:
+            there = there and not (at == shape.release and world.held) and not (at == shape.hold and not world.held)
         world.point(f"checked {name}")
         return there
 
@@ -207,6 +220,7 @@ def check(shape: Shape, state: State, world: World, journal: ModelJournal) -> No
     """Fully new or fully old, nothing in between, the gate open, and the journal agrees."""
     assert state.result in ("finished", "undone")
     assert world.effects == (full(shape) if state.result == "finished" else set()), (state, world.trail)
+    assert not (world.decided and state.result == "undone"), world.trail
     assert not world.held, world.trail
     assert fold(journal.records).result == state.result
     assert not fold(journal.records).held_since_us, "what was held is released"

@@ -64,7 +64,8 @@ class Move:
     is not there, everything can be undone.
 
     The `check` of that stage decides after a crash or a failure, so its answer must be final: an effect that it does
-    not find must not come later (a `do` that was cut off must not still be under way on a server).
+    not find must not come later (a `do` that was cut off must not still be under way on a server). What decides is the
+    last effect of its stage, and the only one that `check` asks for: whatever belongs after it is a stage of its own.
     """
 
     name: str

@@ -8,7 +8,7 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from move_model import ModelJournal, Shape, World, check, converge, live, shapes
+from move_model import NO_GATE, ModelJournal, Shape, World, check, converge, live, shapes
 
 from tenfold.core.journal import Fenced
 from tenfold.moves.base import Kind
@@ -133,17 +133,18 @@ def test_an_older_mover_is_refused_at_its_next_record_and_changes_nothing() -> N
         assert (journal.records, world.effects) == before
 
 
-SHAPES = st.integers(1, 6).flatmap(
-    lambda length: st.builds(
-        lambda parts, places: Shape(parts, places[1], places[0], places[2]),
-        st.tuples(*[st.integers(0, 3)] * length),
-        st.lists(st.integers(0, length - 1), min_size=3, max_size=3).map(sorted),
-    )
-)
+@st.composite
+def any_shape(draw: st.DrawFn) -> Shape:
+    length = draw(st.integers(1, 6))
+    parts = tuple(draw(st.lists(st.integers(0, 3), min_size=length, max_size=length)))
+    decides = draw(st.integers(0, length - 1))
+    if decides == length - 1:
+        return Shape(parts, decides, NO_GATE, NO_GATE)
+    return Shape(parts, decides, draw(st.integers(0, decides)), draw(st.integers(decides + 1, length - 1)))
 
 
 @given(
-    shape=SHAPES,
+    shape=any_shape(),
     at=st.dictionaries(st.integers(1, 120), st.sampled_from(["crash", "fail", "late", "abort"]), max_size=8),
 )
 @settings(deadline=None, max_examples=400)
