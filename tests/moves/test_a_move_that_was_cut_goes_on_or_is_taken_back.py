@@ -240,7 +240,7 @@ async def _fresh(cell: Cell) -> Cell:
         os.unlink(path)
     connection = await asyncpg.connect(**cell.postgres.login(cell.database))
     await connection.execute("DROP SCHEMA IF EXISTS public, tf CASCADE")
-    await connection.execute("CREATE SCHEMA public")
+    await connection.execute("CREATE SCHEMA public AUTHORIZATION owner")
     await connection.close()
     made = Cell(cell.root, cell.postgres, cell.metadata, database=cell.database)
     made.make_file()

@@ -11,9 +11,11 @@ import asyncpg
 import pytest
 import sqlalchemy as sa
 from moving_rows import Cell, Said, Writer, all_rows, all_server_rows, carry_out, run, same_everywhere, take_back
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from tenfold.blocks.database.tables import define, home
-from tenfold.blocks.database.types import Int64, Text
+from tenfold.blocks.database.types import Bool, Int64, Text
 from tenfold.moves.copy_to_postgres import build
 from tenfold.moves.return_to_sqlite import build as build_return
 from tenfold.moves.rows import copying, watch
@@ -315,3 +317,41 @@ def test_the_file_is_whole_after_the_move(make_cell: MakeCell, tmp_path: Path) -
         assert all_rows(connection, cell) == before
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert run(all_server_rows(cell)) == before
+
+
+_CATALOG = """
+    SELECT c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull::text,
+        coalesce(pg_get_expr(d.adbin, d.adrelid), '') || coalesce(l.collname, '')
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid
+        AND d.adnum = a.attnum LEFT JOIN pg_collation l ON l.oid = a.attcollation
+    WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0
+    UNION ALL SELECT conrelid::regclass::text, conname::text, pg_get_constraintdef(oid), contype::text, ''
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION ALL SELECT tablename::text, indexname::text, indexdef, '', '' FROM pg_indexes WHERE schemaname = 'public'
+    ORDER BY 1, 2, 3"""
+
+
+def test_the_tables_are_those_that_the_code_would_make(make_cell: MakeCell) -> None:
+    metadata = links()
+    table = metadata.tables["links"]
+    table.append_column(sa.Column("live", Bool(), nullable=False, server_default="1"))
+    table.append_column(sa.Column("said", Text(9), nullable=False, server_default="it's"))
+    table.append_constraint(sa.UniqueConstraint("said", "slot"))
+    table.append_constraint(sa.CheckConstraint("n >= 0", name="ck_n"))
+    sa.Index("ix_partly", table.c.n.desc(), postgresql_where=table.c.n > 5, sqlite_where=table.c.n > 5)
+    cell = make_cell(metadata)
+    other = Cell(cell.root, cell.postgres, metadata)
+
+    async def main() -> None:
+        await carry_out(await build(cell))
+        await other.ensure_server()
+        for each in metadata.sorted_tables:
+            made = str(CreateTable(each).compile(dialect=postgresql.dialect())).replace("DEFAULT '1'", "DEFAULT true")
+            await other.server_rows(made, user="owner")
+            for index in each.indexes:
+                await other.server_rows(str(CreateIndex(index).compile(dialect=postgresql.dialect())), user="owner")
+        wanted = await other.server_rows(_CATALOG, user="owner")
+        assert len(wanted) > 20
+        assert await cell.server_rows(_CATALOG, user="owner") == wanted
+
+    run(main())

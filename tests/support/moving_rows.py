@@ -191,10 +191,11 @@ class Cell:
     async def ensure_server(self) -> ServerMap:
         connection = await asyncpg.connect(**self.postgres.login("postgres"))
         try:
+            for role in ("web", "owner"):
+                if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
+                    await connection.execute(f"CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEROLE")
             if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", self.database):
-                await connection.execute(f'CREATE DATABASE "{self.database}"')
-            if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = 'web'"):
-                await connection.execute("CREATE ROLE web LOGIN")
+                await connection.execute(f'CREATE DATABASE "{self.database}" OWNER owner')
             await connection.execute(f'ALTER DATABASE "{self.database}" SET search_path = public, tf')
         finally:
             await connection.close()
@@ -205,7 +206,7 @@ class Cell:
 
     async def connect_owner(self) -> Access:
         login = self.postgres.login(self.database)
-        return Access(login["host"], login["port"], self.database, "boss", Secret(""), "disable")
+        return Access(login["host"], login["port"], self.database, "owner", Secret(""), "disable")
 
     # -- for tests ---------------------------------------------------------------------------------------------------
 

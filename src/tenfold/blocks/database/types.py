@@ -11,7 +11,7 @@ import enum
 import math
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -66,6 +66,19 @@ class _Native(UserDefinedType[Any]):
 
     def get_col_spec(self, **_: Any) -> str:
         return self.name
+
+    def literal_processor(self, dialect: Dialect) -> Callable[[Any], str]:
+        """Values inside DDL: the condition of an index or of a CHECK."""
+        return self._literal
+
+    def _literal(self, value: Any) -> str:
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, int | float | decimal.Decimal):
+            return str(value)
+        text = f"\\x{value.hex()}" if isinstance(value, bytes) else str(value)
+        quoted = "'" + text.replace("'", "''") + "'"
+        return quoted if isinstance(value, str) else f"{quoted}::{self.name}"
 
 
 class Portable(TypeDecorator[Any]):

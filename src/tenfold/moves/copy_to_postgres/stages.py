@@ -159,7 +159,9 @@ class CopyToPostgres:
                         if await watch.server_is_open(session, self.work.tables):
                             raise Differs("PostgreSQL is open to writers, so its tables are not removed.")
                         await building.drop_all(session, self.work.tables)
-        except ServerGone as gone:
+        except TenfoldError as gone:
+            if not isinstance(gone, ServerGone) and not gone.code.startswith("TF-PG-"):
+                raise
             progress.fact("left_behind", f"tables on PostgreSQL, which does not answer ({gone.message})")
 
     async def unchanged(self) -> None:

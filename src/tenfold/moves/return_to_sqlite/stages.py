@@ -258,7 +258,9 @@ class ReturnToSqlite:
             if there:
                 async with self.work.server.effect() as session:
                     await building.drop_all(session, self.work.tables)
-        except ServerGone as gone:
+        except TenfoldError as gone:
+            if not isinstance(gone, ServerGone) and not gone.code.startswith("TF-PG-"):
+                raise
             server = self.work.context.current().database.server
             if server is not None and not server.supervised:
                 raise

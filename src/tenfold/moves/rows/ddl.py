@@ -5,13 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, UniqueConstraint
+from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, UniqueConstraint
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.base import PGDDLCompiler
 from sqlalchemy.schema import AddConstraint, CreateColumn, CreateIndex
 
+from tenfold.blocks.database.types import Bool
 from tenfold.moves.rows.tables import Moved, listed
 
+_BOOLEANS = {"1": "true", "'1'": "true", "0": "false", "'0'": "false"}
+
+
+class _Compiler(PGDDLCompiler):
+    """SQLite calls true 1; so may a default in the code."""
+
+    def get_column_default_string(self, column: Column[Any]) -> str | None:
+        default = super().get_column_default_string(column)
+        return _BOOLEANS.get(default or "", default) if isinstance(column.type, Bool) else default
+
+
 _dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's factory has no annotation
+_dialect.ddl_compiler = _Compiler
 
 
 def _compiled(element: Any) -> str:
@@ -44,10 +58,10 @@ def later(table: Moved) -> Iterator[str]:
 
 
 def references(table: Moved) -> Iterator[tuple[str, str]]:
-    """Foreign keys: name (made up where there is none) and the statement that adds it without looking at the rows."""
+    """Foreign keys: name (PostgreSQL's own where there is none) and a statement that adds it, rows unlooked at."""
     rules = [rule for rule in table.table.constraints if isinstance(rule, ForeignKeyConstraint)]
-    for at, rule in enumerate(sorted(rules, key=lambda each: [column.name for column in each.columns])):
-        name = str(rule.name) if rule.name else f"{table.name}_fk{at}"
+    for rule in sorted(rules, key=lambda each: [column.name for column in each.columns]):
+        name = str(rule.name or "_".join([table.name, *(column.name for column in rule.columns), "fkey"]))[:63]
         columns = listed(column.name for column in rule.columns)
         there = listed(element.column.name for element in rule.elements)
         actions = "".join(
