@@ -77,8 +77,10 @@ class PostgresBackend:
         self._randomness = randomness
         self._kind = settings(config)
         size = config.server.pool if config.server is not None else 0
-        self._writing = Pool(self._kind.write, size, clock=clock, queue=config.queue)
-        self._reading = Pool(self._kind.read, max(2, size // 2), clock=clock, queue=config.queue)
+        self._writing = Pool(self._kind.write, size, clock=clock, queue=config.queue, limit_s=config.hold_s + SILENT_S)
+        self._reading = Pool(
+            self._kind.read, max(2, size // 2), clock=clock, queue=config.queue, limit_s=READ_S + SILENT_S
+        )
         self._snapshots = Pool(self._kind.snapshot, SNAPSHOTS, what="snapshot", clock=clock, queue=config.queue)
         self.writes = Writes(self, self._writing, config, clock, randomness)
         self.signals = Signals(lambda: self._kind.signal, randomness)
@@ -116,6 +118,7 @@ class PostgresBackend:
         self._writing.queue = self._reading.queue = self._snapshots.queue = config.queue
         if config.server is None:
             return
+        self._writing.limit_s = config.hold_s + SILENT_S
         self._writing.size = config.server.pool
         self._reading.size = max(2, config.server.pool // 2)
         kind = settings(config)
@@ -164,7 +167,7 @@ class PostgresBackend:
         """The point reads of a plan."""
         lane = plan.kept
         if lane is None:
-            lane = plan.kept = Lane(plan.sql, self._read_now)
+            lane = plan.kept = Lane(plan.sql, self._read_now, self._reading)
         return lane  # type: ignore[no-any-return]
 
     async def fetch(self, sql: str, values: Sequence[Any]) -> Found:
@@ -180,7 +183,6 @@ class PostgresBackend:
             raise closing()
         pool = self._reading
         link = pool.take_idle() or await pool.take(self.config.hold_s)
-        watch = asyncio.get_running_loop().call_later(READ_S + SILENT_S, link.abandon, context=Context())
         try:
             for left in reversed(range(PLANS_AGAIN)):
                 try:
@@ -196,7 +198,6 @@ class PostgresBackend:
         except (*FAILURES, ValueError) as error:
             raise self._judged(link, error) from error
         finally:
-            watch.cancel()
             pool.give(link)
 
     def _judged(self, link: Link, error: BaseException) -> TenfoldError:
@@ -312,7 +313,9 @@ def settings(config: DatabaseConfig) -> Kinds:
         lock_s=config.hold_s,
     )
     return Kinds(
-        write=dataclasses.replace(base, statement_s=config.hold_s + 1, idle_in_transaction_s=10.0),
+        write=dataclasses.replace(
+            base, statement_s=config.hold_s + 1, idle_in_transaction_s=10.0, isolation="serializable"
+        ),
         read=dataclasses.replace(base, statement_s=READ_S, read_only=True),
         snapshot=dataclasses.replace(
             base, statement_s=SNAPSHOT_S, idle_in_transaction_s=SNAPSHOT_S, read_only=True, few_rows=False

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 
 from tenfold.blocks.database.backend import ROWS_LIMIT
 from tenfold.core.errors import Unavailable
-from tenfold.drivers.postgres import Link
+from tenfold.drivers.postgres import Link, Pool, is_lost
+from tenfold.drivers.postgres.failures import is_stale_plan
 
 BATCH = 500
 """Reads in one round trip at most."""
@@ -67,10 +68,13 @@ def together(sql: str, types: Sequence[str]) -> str | None:
 class Lane:
     """The point reads of one plan. Kept beside it."""
 
-    __slots__ = ("_all", "_few", "_reading", "_running", "_sql", "_together", "_waiting")
+    __slots__ = ("_all", "_few", "_met", "_pool", "_reading", "_running", "_sql", "_together", "_waiting")
 
-    def __init__(self, sql: str, reading: Reading) -> None:
+    def __init__(self, sql: str, reading: Reading, pool: Pool) -> None:
         self._sql = sql
+        self._pool = pool
+        self._met = 0
+        """How many reads went together the last time; alone, a read needs no task beside its caller's."""
         self._few = few(sql)
         self._all = many(sql)
         self._reading = reading
@@ -89,8 +93,35 @@ class Lane:
         """The text for all rows."""
         return self._all
 
-    def fetch(self, values: Values) -> asyncio.Future[Found]:
+    async def fetch(self, values: Values) -> Found:
         """At most two rows."""
+        if self._met <= 1 and self._running is None:
+            link = self._pool.take_idle()
+            if link is not None:
+                self._met += 1
+                rows = await self._alone(link, values)
+                if rows is not None:
+                    return rows
+        return await self._queued(values)
+
+    async def _alone(self, link: Link, values: Values) -> Found | None:
+        """The rows, at once; None when it did not work, so that it is tried again the long way."""
+        try:
+            return await link.fetch(self._few, values)
+        except asyncio.CancelledError:
+            self._pool.retire(link)
+            raise
+        except Exception as error:  # noqa: BLE001 - the long way meets it again, and says what it means
+            if is_stale_plan(error):
+                link.forget()
+            elif is_lost(error):
+                link.abandon()
+            return None
+        finally:
+            self._met = min(self._met, 1)
+            self._pool.give(link)
+
+    def _queued(self, values: Values) -> asyncio.Future[Found]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Found] = loop.create_future()
         self._waiting.setdefault(values, []).append(future)
@@ -107,6 +138,7 @@ class Lane:
 
     def _batch(self) -> dict[Values, list[asyncio.Future[Found]]]:
         waiting = self._waiting
+        self._met = sum(map(len, waiting.values()))
         if len(waiting) <= BATCH:
             self._waiting = {}
             return waiting

@@ -153,8 +153,12 @@ class Ask(Operation):
         self.wanted = wanted
         self.rows = rows
 
-    async def perform(self, link: Link) -> Any:
-        """The rows when they are wanted, otherwise how many were touched."""
+    async def perform(self, link: Link, begin: str) -> Any:
+        """The rows when they are wanted, otherwise how many were touched. `begin`, if any, begins the transaction."""
+        if begin and self.rows is None and not self.wanted:
+            return await link.touch_first(begin, self.sql, self.values)
+        if begin:
+            await link.execute(begin)
         if self.rows is not None:
             await link.touch_many(self.sql, self.rows)
             return len(self.rows)
@@ -166,11 +170,13 @@ class Ask(Operation):
 class PostgresTransaction(Access):
     """A body's tx. Its methods suspend the body until the driver has performed what they ask for."""
 
-    __slots__ = ("_home", "after", "driven", "failed", "open", "wrote")
+    __slots__ = ("_home", "after", "begin", "driven", "failed", "open", "wrote")
 
-    def __init__(self, home: Home, call: Call) -> None:
+    def __init__(self, home: Home, call: Call, begin: str) -> None:
         super().__init__(home.plans, call.scope, call.keys)
         self._home = home
+        self.begin = begin
+        """What begins the transaction, until it has been sent: it travels with the first statement."""
         self.open = True
         self.driven = False
         """Whether the body runs at this moment."""

@@ -1,6 +1,8 @@
 """Transactions on PostgreSQL: bodies that are driven by hand, replayed when they must be, committed exactly once.
 
-    BEGIN ISOLATION LEVEL SERIALIZABLE     the body's statements     INSERT INTO tf_commit ...; COMMIT     callbacks
+    BEGIN; the body's statements     INSERT INTO tf_commit ...; COMMIT     callbacks
+
+BEGIN travels with the first statement, so a transaction of one write takes two round trips.
 
 A body runs again, with a fresh coroutine and context, when it got in the way of another one (40001, 40P01) or when the
 connection was lost before COMMIT was sent. Once COMMIT was sent it is never cancelled: when its answer is lost, the
@@ -33,10 +35,10 @@ from tenfold.drivers.postgres import Link, Lost, Pool, is_lost, is_serialization
 from tenfold.drivers.postgres.failures import FAILURES, STALE_STATE, is_stale_plan, sqlstate
 from tenfold.drivers.postgres.pool import closing
 
-BEGIN = {
-    "serializable": "BEGIN ISOLATION LEVEL SERIALIZABLE",
-    "snapshot": "BEGIN ISOLATION LEVEL REPEATABLE READ",
-}
+BEGIN = "BEGIN"
+"""SERIALIZABLE, which is the session's default; only so can BEGIN share a message with what follows."""
+
+BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ"
 FIND_COMMIT = "SELECT fingerprint, result FROM tf_commit WHERE id = $1"
 _STILL_THERE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND application_name = $2"
 _CONFIRM = "UPDATE tf_commit SET bucket = bucket WHERE id = $1"
@@ -47,8 +49,6 @@ _COMMIT_TABLE = "tf_commit"
 COLLIDED = Backoff(first_s=0.001, factor=2.0, limit_s=0.25, jitter=0.9)
 AWAY = Backoff(first_s=0.02, factor=1.6, limit_s=0.5)
 LOOK_AGAIN_S = 0.02
-GRACE_S = 2.0
-"""How much longer than `hold_s` a transaction may take until its socket is abandoned; the server's limits are first."""
 
 
 class Again(Exception):
@@ -184,45 +184,45 @@ class Writes:
                 link = await self._pool.take(max(job.until - self._clock.monotonic(), 0))
             except Lost as error:
                 raise Again(error, lost=True) from error
-        loop = asyncio.get_running_loop()
-        watch = loop.call_later(self.config.hold_s + GRACE_S, link.abandon, context=Context())
         try:
-            return await self._on(link, job, watch)
+            return await self._on(link, job)
         finally:
-            watch.cancel()
             self._pool.give(link)
 
     # -- one attempt --------------------------------------------------------------------------------------------------
 
-    async def _on(self, link: Link, job: Job, watch: asyncio.TimerHandle) -> Any:
-        try:
-            await link.execute(BEGIN[job.call.isolation])
-        except FAILURES as error:
-            raise self._judged(link, error) from error
+    async def _on(self, link: Link, job: Job) -> Any:
         if job.future.done():
-            await self._roll_back(link)
             return None
         self._has_begun(job)
-        tx = PostgresTransaction(self._home, job.call)
+        tx = PostgresTransaction(self._home, job.call, BEGIN)
         try:
+            if job.call.isolation == "snapshot":
+                await self._begun(link, tx)
             result = await self._driven(link, job.call, tx)
             if tx.failed is not None:
                 raise swallowed(job.call.name, tx.failed) from tx.failed
             text, result = self._checked(job.call, result)
         except BaseException:
-            await self._roll_back(link)
+            await self._roll_back(link, tx)
             raise
         finally:
             tx.open = False
-        watch.cancel()
         if text is None and not tx.wrote:
-            await self._end_reading(link)
-        elif not await self._commit(link, job.call, text):
+            await self._end_reading(link, tx)
+        elif not await self._commit(link, job.call, tx, text):
             raise Again(_surely_not("its connection broke at COMMIT"), lost=True)
         self.committed = True
         for callback in tx.after or ():
             _call_back(callback)
         return result
+
+    async def _begun(self, link: Link, tx: PostgresTransaction) -> None:
+        tx.begin = ""
+        try:
+            await link.execute(BEGIN_SNAPSHOT)
+        except FAILURES as error:
+            raise self._judged(link, error) from error
 
     def _checked(self, call: Call, result: Any) -> tuple[str | None, Any]:
         """The text to store and the result as a replay would return it, so that both are the same."""
@@ -252,7 +252,8 @@ class Writes:
                 tx.open = False
                 raise foreign_await(body, context)
             try:
-                value = await wanted.perform(link)
+                begin, tx.begin = tx.begin, ""
+                value = await wanted.perform(link, begin)
                 send = body.send
             except Exception as error:
                 judged = self._judged(link, error)
@@ -277,44 +278,44 @@ class Writes:
             return Again(cause, lost=True)
         return cause
 
-    async def _roll_back(self, link: Link) -> None:
-        if link.closed:
+    async def _roll_back(self, link: Link, tx: PostgresTransaction) -> None:
+        if link.closed or tx.begin:
             return
         try:
             await link.execute("ROLLBACK")
         except FAILURES:
             link.abandon()
 
-    async def _end_reading(self, link: Link) -> None:
+    async def _end_reading(self, link: Link, tx: PostgresTransaction) -> None:
         """Ends a transaction that wrote nothing; when that fails it may as well have been run again."""
+        if tx.begin:
+            return
         try:
             await link.execute("COMMIT")
         except FAILURES as error:
             judged = self._judged(link, error)
-            await self._roll_back(link)
+            await self._roll_back(link, tx)
             raise judged from error
 
     # -- the commit ---------------------------------------------------------------------------------------------------
 
-    async def _commit(self, link: Link, call: Call, text: str | None) -> bool:
+    async def _commit(self, link: Link, call: Call, tx: PostgresTransaction, text: str | None) -> bool:
         """Whether the transaction is committed. False: surely not. `UnknownOutcome` when nobody can tell."""
         commit_id = call.commit_id or self._randomness.bytes(16)
         message = commit_message(call, commit_id, text, self._clock.wall_us())
+        begin, tx.begin = tx.begin, ""
         link.warned = False
-        limit = asyncio.get_running_loop().call_later(self.config.hold_s, link.abandon, context=Context())
         try:
-            await link.execute(message)
+            await link.execute(f"{begin}; {message}" if begin else message)
         except FAILURES as error:
             if is_lost(error) or link.closed:
                 link.abandon()
                 return await self._found_out(link, commit_id, error)
             judged = self._judged(link, error)
-            await self._roll_back(link)
+            await self._roll_back(link, tx)
             if sqlstate(error) == "23505" and getattr(error, "table_name", "") == _COMMIT_TABLE:
                 judged = Again(link.error(error), lost=False)  # somebody else has just committed the same key
             raise judged from error
-        finally:
-            limit.cancel()
         if link.warned:
             raise _not_replicated()
         return True

@@ -16,6 +16,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 
 from tenfold.core.errors import TenfoldError
 from tenfold.drivers.postgres.failures import FAILURES, is_lost, lost, translated
+from tenfold.drivers.postgres.literals import literals
 
 STATEMENTS_KEPT = 500
 """Prepared statements of one connection at most; the one used least recently is closed first."""
@@ -51,6 +52,8 @@ class Settings:
     lock_s: float = 0.0
     idle_in_transaction_s: float = 30.0
     read_only: bool = False
+    isolation: str = "read committed"
+    """Of transactions that do not say."""
     few_rows: bool = True
     """Prefers indexes, because a whole-table read would collide with every writer under SERIALIZABLE."""
 
@@ -71,6 +74,7 @@ class Settings:
             "lock_timeout": _ms(self.lock_s),
             "idle_in_transaction_session_timeout": _ms(self.idle_in_transaction_s),
             "client_connection_check_interval": "2000",
+            "default_transaction_isolation": self.isolation,
             "standard_conforming_strings": "on",
         }
         if self.read_only:
@@ -87,14 +91,17 @@ def _ms(seconds: float) -> str:
 class Link:
     """A connection in use by one task at a time. `generation` is that of the pool when it was opened."""
 
-    __slots__ = ("_statements", "_where", "connection", "generation", "pid", "warned")
+    __slots__ = ("_prepared", "_statements", "_where", "connection", "due", "generation", "pid", "warned")
 
     def __init__(self, connection: asyncpg.Connection[Record], where: str, generation: int = 0) -> None:
         self.connection = connection
         self.generation = generation
         self.pid = connection.get_server_pid()
+        self.due = 0.0
+        """When its borrower loses it, in the loop's time; 0 for never."""
         self.warned = False
         """Whether the server said, since this was last set to False, that a commit may not have reached a standby."""
+        self._prepared = 0
         self._where = where
         self._statements: collections.OrderedDict[str, PreparedStatement[Record]] = collections.OrderedDict()
         connection.add_log_listener(self._heard)
@@ -142,7 +149,10 @@ class Link:
         """The prepared statement of a text."""
         statement = self._statements.get(sql)
         if statement is None:
-            statement = self._statements[sql] = await self.connection.prepare(sql)
+            self._prepared += 1
+            # Named by us: without a name it would be parsed anew each time, and EXECUTE could not reach it.
+            statement = await self.connection.prepare(sql, name=f"tf_{self._prepared}")
+            self._statements[sql] = statement
             if len(self._statements) > STATEMENTS_KEPT:
                 self._statements.popitem(last=False)
         else:
@@ -167,6 +177,17 @@ class Link:
             statement = await self.prepared(sql)
         await statement.fetch(*values)
         return touched(statement.get_statusmsg())
+
+    async def touch_first(self, begin: str, sql: str, values: Sequence[Any]) -> int:
+        """The same as the first statement of a transaction: BEGIN travels with it where the values allow it."""
+        written = literals(values)
+        if written is None:
+            await self.execute(begin)
+            return await self.touch(sql, values)
+        name = (await self.prepared(sql)).get_name()
+        return touched(
+            await self.execute(f"{begin}; EXECUTE {name}({written})" if written else f"{begin}; EXECUTE {name}")
+        )
 
     async def touch_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Runs a prepared statement for each row of values, in one go."""

@@ -14,19 +14,32 @@ from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import Unavailable
 from tenfold.drivers.postgres.connection import Link, Settings
 
+SWEEP_S = 1.0
+"""How often loans are looked at."""
+
 
 class Pool:
     """Connections to one server. Belongs to one loop.
 
-    `what` names the connections in the sentence of an error. `queue` bounds how many may wait for one.
+    `what` names the connections in the sentence of an error. `queue` bounds how many may wait for one. Who keeps one
+    for more than `limit_s` seconds loses it (a second later at most): its socket is closed, because the server may
+    never answer.
     """
 
     def __init__(
-        self, settings: Settings, size: int, *, what: str = "database", queue: int = 10_000, clock: Clock = SYSTEM_CLOCK
+        self,
+        settings: Settings,
+        size: int,
+        *,
+        what: str = "database",
+        queue: int = 10_000,
+        limit_s: float = 0.0,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.settings = settings
         self.size = size
         self.queue = queue
+        self.limit_s = limit_s
         self.generation = 0
         self._what = what
         self._clock = clock
@@ -35,6 +48,7 @@ class Pool:
         self._opening = 0
         self._waiting: collections.deque[asyncio.Future[Link | None]] = collections.deque()
         self._closed = False
+        self._sweeping: asyncio.TimerHandle | None = None
         self._goodbyes: set[asyncio.Task[None]] = set()
 
     @property
@@ -47,10 +61,26 @@ class Pool:
         while self._idle:
             link = self._idle.pop()
             if link.generation == self.generation and not link.closed:
-                self._used.add(link)
+                self._lend(link)
                 return link
             self._drop(link)
         return None
+
+    def _lend(self, link: Link) -> None:
+        self._used.add(link)
+        if self.limit_s:
+            loop = asyncio.get_running_loop()
+            link.due = loop.time() + self.limit_s
+            if self._sweeping is None:
+                self._sweeping = loop.call_later(SWEEP_S, self._sweep, context=Context())
+
+    def _sweep(self) -> None:
+        """Abandons what is overdue; cheaper than a timer for each loan."""
+        loop = asyncio.get_running_loop()
+        for link in list(self._used):
+            if link.due and link.due < loop.time():
+                link.abandon()
+        self._sweeping = loop.call_later(SWEEP_S, self._sweep, context=Context()) if self._used else None
 
     async def take(self, limit_s: float) -> Link:
         """A connection of one's own; `give` it back. Waits `limit_s` at most.
@@ -82,7 +112,7 @@ class Pool:
         if self._closed:
             link.abandon()
             raise closing()
-        self._used.add(link)
+        self._lend(link)
         return link
 
     async def _turn(self, until: float) -> Link | None:
@@ -117,6 +147,8 @@ class Pool:
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
+                if link is not None:
+                    self._lend(link)
                 turn.set_result(link)
                 return True
         return False
@@ -175,6 +207,9 @@ class Pool:
     async def close(self) -> None:
         """Closes everything, connections in use too. Safe to call twice."""
         self.end()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
         for link in list(self._used):
             link.abandon()
         for link in self._idle:
