@@ -10,7 +10,7 @@ from tenfold.core.clock import Clock
 from tenfold.moves.rows.file import File
 from tenfold.moves.rows.reading import CHUNK_BYTES, file_range, highest_key, rows_at_once
 from tenfold.moves.rows.replay import server_copy
-from tenfold.moves.rows.server import Server, Session
+from tenfold.moves.rows.server import Server, ServerGone, Session
 from tenfold.moves.rows.tables import Moved, Row, decode_key, encode_key
 
 CHUNK = 8_000
@@ -65,12 +65,13 @@ async def copy_table(file: File, server: Server, table: Moved, clock: Clock, cop
     upto = at.upto or await file.look(highest_key(table))
     rows = await file.look(file_range(table, at.last, size, upto)) if upto else []
     while True:
-        at = Position(table.key_of(rows[-1]) if rows else at.last, upto, at.rows + len(rows), len(rows) < size)
+        before = at.last
+        at = Position(table.key_of(rows[-1]) if rows else before, upto, at.rows + len(rows), len(rows) < size)
         size = _size(rows, size)
         # The next chunk is read while this one is written: one waits for the other's disk and processor otherwise.
         ahead = None if at.done else asyncio.ensure_future(file.look(file_range(table, at.last, size, upto)))
         try:
-            await _write_chunk(server, table, rows, at)
+            await _write_chunk(server, table, rows, before, at)
             await copied(len(rows), clock.monotonic() - began)
             began = clock.monotonic()
             if ahead is None:
@@ -82,10 +83,22 @@ async def copy_table(file: File, server: Server, table: Moved, clock: Clock, cop
                 await asyncio.gather(ahead, return_exceptions=True)
 
 
-async def _write_chunk(server: Server, table: Moved, rows: list[Row], at: Position) -> None:
+async def _write_chunk(server: Server, table: Moved, rows: list[Row], before: Row | None, at: Position) -> None:
+    """Writes a chunk that follows the row `before`, and how far it came, in one transaction.
+
+    Only the last one of a table waits for the disk. A crash of the server may take the ones before it back, together
+    with the position; then the next chunk does not follow, and the stage begins again where the table really ends.
+    """
+    previous, last, upto = (None if key is None else encode_key(key) for key in (before, at.last, at.upto))
     async with server.effect() as session:
+        if not at.done:
+            await session.execute("SET LOCAL synchronous_commit = off")
+        if await session.fetchval("SELECT last FROM tf.tf_copied WHERE tbl = $1", table.name) != previous:
+            raise ServerGone(
+                f"The database server was restarted while {table.name} was copied.",
+                hint="Run the command again: the copy goes on where it was.",
+            )
         await server_copy(session, table, rows)
-        last, upto = (None if key is None else encode_key(key) for key in (at.last, at.upto))
         await session.execute(_SAVE, table.name, last, upto, at.rows, at.done)
 
 

@@ -119,7 +119,9 @@ def said_plainly() -> Any:
         raise StorageFull(
             "The disk of the database server is full.", hint="Free some space there, then run the command again."
         ) from error
-    except (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError) as error:
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:  # what they say is about the driver
+        raise ServerGone("The database server ended the connection.", hint=_AGAIN) from error
+    except (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError) as error:
         raise ServerGone(f"The database server ended the connection: {error}.", hint=_AGAIN) from error
     except asyncpg.PostgresError as error:
         raise TenfoldError(
