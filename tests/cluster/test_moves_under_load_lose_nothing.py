@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -14,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployed import Deployed, deployed
+from deployed import Deployed
 from postgres import needs_postgres
+from shortened import journal, leftovers, move, shortened, until_stage
 
-SHORTENER = Path(__file__).parents[2] / "services" / "shortener"
-SPEC = '[service]\nname = "shortener"\napp = "shortener.app:app"\n[public]\nport = 0\n'
 STAGES = (
     "preflight", "server", "schema", "capture", "copy", "replay", "constraints", "verify", "return_path", "connect",
     "hold", "fence", "open", "flip", "settle",
@@ -31,10 +29,7 @@ pytestmark = needs_postgres
 
 @pytest.fixture
 def shortener(tmp_path: Path) -> Iterator[Deployed]:
-    with deployed(tmp_path / "svc") as made:
-        shutil.copytree(SHORTENER, made.root, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".tenfold", "tests"))
-        (made.root / "tenfold.toml").write_text(SPEC)
-        made.up()
+    with shortened(tmp_path / "svc") as made:
         yield made
 
 
@@ -51,22 +46,6 @@ def told(out: str) -> list[str]:
         return [f"{each['id']} {each['verdict']}: {each['detail']}" for each in json.loads(out)["verdicts"]]
     except ValueError:
         return [out]
-
-
-def move(made: Deployed, *words: str, limit_s: float = 300) -> dict[str, Any]:
-    process = made.start(*words, "--yes", "--json")
-    out, err = process.communicate(timeout=limit_s)
-    assert process.returncode == 0, (out, err)
-    facts: dict[str, Any] = json.loads(out)
-    return facts
-
-
-def leftovers(made: Deployed) -> list[str]:
-    """What a move leaves in the SQLite file when it is not cleared up."""
-    with sqlite3.connect(made.state / "data" / "shortener.db") as connection:
-        rows = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger' OR name = 'tf_log'").fetchall()
-    connection.close()
-    return [str(row[0]) for row in rows]
 
 
 def test_climb_and_descend_under_load_keep_every_promise(shortener: Deployed) -> None:
@@ -137,16 +116,14 @@ def killed_in(made: Deployed, way: str, stage: str) -> list[str]:
     """Begins a move, kills its mover when its journal says that the stage has begun; the stage, if it was hit."""
     begun = made.start(way, "2" if way == "climb" else "1", "--yes", "--json")
     hit: list[str] = []
-    seen_before = lines(made)
+    before = len(journal(made))
 
     def strike() -> None:
-        until = time.monotonic() + 120
-        while time.monotonic() < until and begun.poll() is None:
-            for line in lines(made)[len(seen_before) :]:
-                if line["kind"].endswith("intent") and line["data"].get("stage") == stage:
-                    with_pid(made, hit, stage)
-                    return
-            time.sleep(0.0005)
+        with contextlib.suppress(AssertionError):
+            until_stage(made, stage, after=before, limit_s=60)
+            record = json.loads((made.state / "run" / "mover.json").read_text())
+            os.kill(int(record["process"]["pid"]), signal.SIGKILL)
+            hit.append(stage)
 
     striker = threading.Thread(target=strike)
     striker.start()
@@ -154,20 +131,3 @@ def killed_in(made: Deployed, way: str, stage: str) -> list[str]:
     striker.join()
     assert begun.returncode == 0, (stage, out, err)
     return hit
-
-
-def with_pid(made: Deployed, hit: list[str], stage: str) -> None:
-    record = json.loads((made.state / "run" / "mover.json").read_text())
-    try:
-        os.kill(int(record["process"]["pid"]), signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    hit.append(stage)
-
-
-def lines(made: Deployed) -> list[dict[str, Any]]:
-    path = made.state / "moves.jsonl"
-    if not path.exists():
-        return []
-    data = path.read_bytes()
-    return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]

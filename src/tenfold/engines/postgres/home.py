@@ -149,7 +149,19 @@ def remove(home: Home) -> None:
             os.rename(home.data, home.draft)
         for folder in (home.root, home.socket):
             if folder.exists():
-                shutil.rmtree(folder)
+                _remove_tree(folder)
+
+
+def _remove_tree(folder: Path) -> None:
+    """Removes a folder; of one that a disk of its own is mounted on, only what is in it."""
+    if not os.path.ismount(folder):
+        shutil.rmtree(folder)
+        return
+    for entry in folder.iterdir():
+        if entry.is_symlink() or not entry.is_dir():
+            entry.unlink()
+        elif entry.name != "lost+found":
+            shutil.rmtree(entry)
 
 
 def free_bytes(home: Home) -> int:
