@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from tenfold.core.errors import TenfoldError
@@ -13,6 +15,11 @@ from tenfold.moves.context import Context
 from tenfold.moves.rows import maps, watch
 from tenfold.moves.rows.returning import server_log_length
 from tenfold.moves.rows.work import Work
+
+CLOSED_WITHIN_S = 45.0
+"""Longer than `hold` by default, which is how long a process keeps a database that it has left."""
+
+LOOK_S = 0.2
 
 
 async def build(context: Context) -> Move:
@@ -87,12 +94,31 @@ class DropWayBack:
         path = self.work.context.sqlite_path
         if path.exists():
             aside = archive_path(path)
-            put_aside(path, aside)
+            await self._closed(lambda: put_aside(path, aside), progress)
             progress.fact("archive", str(aside))
+
+    async def _closed(self, work: Callable[[], None], progress: Progress) -> None:
+        """Does it once nobody has the file open: processes keep theirs for reads that had begun there."""
+        monotonic = self.work.context.clock.monotonic
+        until = monotonic() + CLOSED_WITHIN_S
+        while True:
+            try:
+                return work()
+            except StillOpen:
+                if monotonic() > until:
+                    raise
+            progress.say("Waiting until every process has closed the SQLite file")
+            await asyncio.sleep(LOOK_S)
 
     async def is_archived(self) -> bool:
         """Whether the file is gone from its place."""
         return not self.work.context.sqlite_path.exists()
+
+
+class StillOpen(TenfoldError):
+    """Somebody has the file open."""
+
+    code = "TF-MOVE-FILE"
 
 
 def put_aside(path: Path, aside: Path) -> None:
@@ -109,10 +135,9 @@ def put_aside(path: Path, aside: Path) -> None:
         finally:
             connection.close()
         if not alone:
-            raise TenfoldError(
+            raise StillOpen(
                 f"Another program has {path} open, so it is not put aside.",
                 hint="Close it; `tenfold finalize` goes on by itself.",
-                code="TF-MOVE-FILE",
             )
         path.rename(aside)
         sync_dir(path.parent)

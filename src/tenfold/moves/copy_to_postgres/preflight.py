@@ -22,6 +22,8 @@ from tenfold.moves.rows.tables import NOT_MOVED, OWN_SCHEMA, Moved, Row, listed,
 from tenfold.moves.rows.watch import has_table
 
 CHUNK = 5_000
+_WRITTEN_ANEW = {"alembic_version"}
+"""Migrations write it again from `tf_schema`."""
 _NOCASE = re.compile(r"COLLATE\s+[\"'\[`]?(NOCASE|RTRIM)", re.IGNORECASE)
 Scanned = Callable[[int], Awaitable[None]]
 
@@ -80,7 +82,7 @@ def judge_file(connection: sqlite3.Connection, tables: Sequence[Moved]) -> list[
 
 
 def _judge_object(kind: str, name: str, table: str, sql: str, known: set[str]) -> Iterator[Finding]:
-    if kind == "table" and name not in known | NOT_MOVED and not name.startswith("sqlite_"):
+    if kind == "table" and name not in known | NOT_MOVED | _WRITTEN_ANEW and not name.startswith("sqlite_"):
         yield Finding("warning", name, "", "the code does not know this table", "It stays in the SQLite file.")
     elif kind == "trigger" and not name.startswith((triggers.CAPTURE, triggers.FENCE)):
         todo = "Triggers do not move: do this in the service's code, then drop it."
