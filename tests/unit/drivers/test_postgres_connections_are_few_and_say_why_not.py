@@ -221,3 +221,34 @@ def test_which_connections_are_lost(state: str) -> None:
 def test_which_transactions_collided(state: str) -> None:
     assert is_serialization(error_of(state))
     assert not is_lost(error_of(state))
+
+
+@needs
+def test_those_who_have_a_connection_may_finish() -> None:
+    async def whole() -> None:
+        async with pool_of(2) as pool:
+            link = await pool.take(5)
+            ending = asyncio.create_task(pool.drained(5))
+            await asyncio.sleep(0)
+            with pytest.raises(Unavailable, match="TF-CLOSING"):
+                await pool.take(5)
+            assert [tuple(row) for row in await link.fetch("SELECT 1", ())] == [(1,)]
+            assert not ending.done()
+            pool.give(link)
+            await ending
+
+    run(whole())
+
+
+@needs
+def test_who_keeps_a_connection_for_too_long_loses_it() -> None:
+    async def whole() -> None:
+        async with pool_of(1, limit_s=0.2) as pool:
+            link = await pool.take(5)
+            with pytest.raises((asyncpg.InterfaceError, asyncpg.PostgresError)) as caught:
+                await link.fetch("SELECT pg_sleep(20)", ())
+            assert is_lost(caught.value)
+            pool.give(link)
+            assert await pool.take(5) is not link
+
+    run(whole())

@@ -106,6 +106,7 @@ class PostgresBackend:
         await self.signals.stop()
         if self._snapshot_reads:
             await asyncio.wait(self._snapshot_reads, timeout=self.config.hold_s)
+        await self._reading.drained(READ_S)
         await self._close_pools()
 
     async def _close_pools(self) -> None:

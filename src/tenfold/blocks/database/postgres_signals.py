@@ -33,6 +33,9 @@ KEY = 1_000
 
 EVERYTHING = "*"
 ALIVE_S = 5.0
+LAST_S = 1.0
+"""How long `stop` tries to send what is pending."""
+
 AGAIN = Backoff(first_s=0.05, limit_s=1.0)
 
 
@@ -82,8 +85,9 @@ class Signals(Background):
     async def stop(self) -> None:
         """Sends what is pending, and closes both connections."""
         await super().stop()
-        if self._sending is not None:
-            await asyncio.wait([self._sending], timeout=ALIVE_S)
+        if self._sending is not None and (await asyncio.wait([self._sending], timeout=LAST_S))[1]:
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
         if self._speaker is not None:
             await self._speaker.close()
             self._speaker = None

@@ -48,6 +48,7 @@ class Pool:
         self._opening = 0
         self._waiting: collections.deque[asyncio.Future[Link | None]] = collections.deque()
         self._closed = False
+        self._drained: asyncio.Future[None] | None = None
         self._sweeping: asyncio.TimerHandle | None = None
         self._goodbyes: set[asyncio.Task[None]] = set()
 
@@ -158,22 +159,34 @@ class Pool:
         if link not in self._used:  # it was discarded or retired
             return
         if link.closed or self._closed or link.generation != self.generation or link.connection.is_in_transaction():
-            self._used.discard(link)
+            self._returned(link)
             self._drop(link)
             self._wake()
         elif not self._wake(link):  # whoever waits has it now
-            self._used.discard(link)
+            self._returned(link)
             self._idle.append(link)
+
+    def _returned(self, link: Link) -> None:
+        self._used.discard(link)
+        if not self._used and self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    async def drained(self, limit_s: float) -> None:
+        """Refuses new borrowers and waits until the others have given theirs back, `limit_s` at most."""
+        self.end()
+        if self._used:
+            self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._drained], timeout=limit_s)
 
     def discard(self, link: Link) -> None:
         """Takes back a connection that nobody shall use again."""
-        self._used.discard(link)
+        self._returned(link)
         link.abandon()
         self._wake()
 
     def retire(self, link: Link) -> None:
         """Takes back a connection on which something may still run: it is closed when that has ended."""
-        self._used.discard(link)
+        self._returned(link)
         self._drop(link)
         self._wake()
 
@@ -192,6 +205,9 @@ class Pool:
 
     def _drop(self, link: Link) -> None:
         if link.closed:
+            return
+        if self._closed:  # nobody would wait for a goodbye any more
+            link.abandon()
             return
         goodbye = asyncio.get_running_loop().create_task(link.close(), context=Context())
         self._goodbyes.add(goodbye)
@@ -213,9 +229,9 @@ class Pool:
         for link in list(self._used):
             link.abandon()
         for link in self._idle:
-            self._drop(link)
+            link.abandon()
         self._idle.clear()
-        if self._goodbyes:
+        while self._goodbyes:
             await asyncio.wait(self._goodbyes)
 
     def _all_in_use(self, code: str) -> Unavailable:
