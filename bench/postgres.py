@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 import postgres
 from postgres_kit import PostgresKit
 
-ROUNDS = 2
+ROUNDS = 5
 SECONDS = 1.0
 ROWS = 10_000
 POOL = 8

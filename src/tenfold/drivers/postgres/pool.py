@@ -122,20 +122,26 @@ class Pool:
             raise self._all_in_use("TF-QUEUE-FULL")
         turn: asyncio.Future[Link | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
+        # A timer of our own: `asyncio.timeout` costs as much as a statement.
+        left = max(until - self._clock.monotonic(), 0)
+        late = asyncio.get_running_loop().call_later(left, self._too_late, turn, context=Context())
         try:
-            async with asyncio.timeout(max(until - self._clock.monotonic(), 0)):
-                return await turn
-        except BaseException as error:
+            return await turn
+        except BaseException:
             self._turn_missed(turn)
-            if isinstance(error, TimeoutError):
-                raise self._all_in_use("TF-HELD-TOO-LONG") from None
             raise
+        finally:
+            late.cancel()
+
+    def _too_late(self, turn: asyncio.Future[Link | None]) -> None:
+        if not turn.done():
+            turn.set_exception(self._all_in_use("TF-HELD-TOO-LONG"))
 
     def _turn_missed(self, turn: asyncio.Future[Link | None]) -> None:
         """Passes on what was handed to somebody who had left."""
         if turn in self._waiting:
             self._waiting.remove(turn)
-        if turn.cancelled() or not turn.done():
+        if turn.cancelled() or not turn.done() or turn.exception() is not None:
             return
         link = turn.result()
         if link is None:
