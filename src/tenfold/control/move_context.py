@@ -12,6 +12,7 @@ import msgspec
 
 from tenfold.control import engine, servers
 from tenfold.control.crew import Crew
+from tenfold.control.latency import Latency
 from tenfold.control.migrate import load_service
 from tenfold.control.place import Place
 from tenfold.core.clock import Clock
@@ -44,6 +45,7 @@ class MoveContext:
         self._crew = Crew(place, clock)
         self._wants = wants
         self._server: ServerMap | None = None
+        self.latency = Latency(place, self._crew, clock)
         self.opened = False
         self.clock = clock
         self.term = term
@@ -78,6 +80,10 @@ class MoveContext:
         if found is None:
             raise Unavailable(f"There is no map in {self.state}.", hint="Start the service with `tenfold up`.")
         return found
+
+    def p99(self) -> float | None:
+        """The 99th percentile of the service's answers over the last seconds, in seconds; None when it is not known."""
+        return self.latency.p99()
 
     async def publish(self, change: Callable[[Map], Map], *, patience_s: float = 15.0) -> PublishResult:
         new = await asyncio.to_thread(self._place.change_map, lambda current: self._changed(current, change))

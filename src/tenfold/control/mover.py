@@ -66,6 +66,7 @@ class Mover:
         self._clock = clock
         self._journal = Journal(place.moves_file, clock)
         self._tracker = Tracker(clock, self._save)
+        self._looking: asyncio.Task[None] | None = None
         self._back = asyncio.Event()
         if task.back:
             self._back.set()
@@ -80,6 +81,8 @@ class Mover:
                 move, term = await (self._begin() if self._task.name else self._go_on())
                 return await walk(move, self._state(), self._hands(term))
             finally:
+                if self._looking is not None:
+                    self._looking.cancel()
                 server.close()
 
     def _state(self) -> State:
@@ -127,7 +130,9 @@ class Mover:
     _why_back = ""
 
     def _context(self, term: int, move_id: str, wants: Wants) -> MoveContext:
-        return MoveContext(self._place, self._journal, self._clock, term=term, move_id=move_id, wants=wants)
+        context = MoveContext(self._place, self._journal, self._clock, term=term, move_id=move_id, wants=wants)
+        self._looking = asyncio.create_task(context.latency.run(), name="latency")
+        return context
 
     def _claim(self, kind: str, data: dict[str, Any], after: int) -> int:
         """Under the map's lock: a mover before us has either written its map already, or finds us here."""

@@ -100,6 +100,10 @@ class Context(Protocol):
         """The map as it is now (read from the disk)."""
         ...
 
+    def p99(self) -> float | None:
+        """The 99th percentile of the service's answers over the last seconds, in seconds; None when it is not known."""
+        ...
+
     async def publish(self, change: Callable[[Map], Map], *, patience_s: float = 15.0) -> PublishResult:
         """Writes `change(current)` as the next epoch, makes every web process take it over, and says who did.
 

@@ -68,6 +68,13 @@ class HttpMetrics:
         """All requests answered so far."""
         return sum(series.count for series in self._series.values())
 
+    def durations(self) -> list[int]:
+        """Requests answered so far by bucket of `BUCKETS_S`, one more for what took longer."""
+        totals = [0] * (len(BUCKETS_S) + 1)
+        for series in self._series.values():
+            totals = [total + count for total, count in zip(totals, series.buckets, strict=True)]
+        return totals
+
     def _series_for(self, route: str, method: str, status_class: int) -> Series:
         known = method if method in _METHODS else "other"
         return self._series.setdefault((route, known, status_class), Series())

@@ -29,6 +29,7 @@ from tenfold.serve.asgi import TenfoldASGI
 from tenfold.serve.drain import Drain
 from tenfold.serve.errorlog import error_line, log_to_stderr
 from tenfold.serve.loading import load_app
+from tenfold.serve.metrics import BUCKETS_S
 from tenfold.serve.node import Facts, NodeSocket
 from tenfold.serve.protocol import SWEEP_S, WebProtocol
 from tenfold.serve.settings import settings_of
@@ -119,7 +120,12 @@ class WebProcess:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._leave)
         loop.add_signal_handler(signal.SIGINT, self._interrupted)
-        operations = {"status": self._status, "map": self._adopt, "drain": self._begin_drain}
+        operations = {
+            "status": self._status,
+            "durations": self._durations,
+            "map": self._adopt,
+            "drain": self._begin_drain,
+        }
         node = NodeSocket(self._environment.socket_path, operations, listener_fd=self._spare.fileno())
         await node.start()
         watch = loop.create_task(self._watch())
@@ -149,6 +155,9 @@ class WebProcess:
             "connections": len(self._server.server_state.connections),
             **self._holding(),
         }
+
+    async def _durations(self, _: Facts) -> Facts:
+        return {"pid": os.getpid(), "bounds": BUCKETS_S, "counts": self._app.metrics.durations()}
 
     def _holding(self) -> Facts:
         holding = self._app.runtime.holding

@@ -10,11 +10,8 @@ from tenfold.moves.rows.work import Work
 
 
 async def build(context: Context) -> Move:
-    """The move for a deployment. It counts rows, for what the plan says; it changes nothing.
-
-    A context that knows the service's latency has `p99()` (seconds, or None), which paces the copy.
-    """
-    work = Work(context, Pacer(p99=getattr(context, "p99", lambda: None)))
+    """The move for a deployment. It counts rows, for what the plan says; it changes nothing."""
+    work = Work(context, Pacer(p99=context.p99))
     try:
         return await make(work)
     finally:
