@@ -208,8 +208,10 @@ def change(cell: Cell, turn: int) -> None:
 
 
 def _cuts(everything: bool, total: int, step: int) -> list[int]:
-    """Every so many points, and some of the last, where it is decided. `everything`: each run takes another sixth of all
-    points, TENFOLD_CUTS=all takes all of them (an hour)."""
+    """Every so many points, and some of the last, where it is decided.
+
+    `everything`: each run takes another sixth of all points; TENFOLD_CUTS=all takes all of them (an hour).
+    """
     if everything and os.environ.get("TENFOLD_CUTS") == "all":
         return list(range(1, total + 1))
     if everything:
