@@ -27,7 +27,7 @@ LASTING = ("pause", "clock-step", "disk-full")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def command(context: Context, /, node: str, **options: Any) -> int:
-    """Break a node on purpose: by its role (web, keeper, controller) or its name (web-1).
+    """Break a node on purpose: by its role (web, database, keeper, controller) or its name (web-1, db-1).
 
     Undone by itself, or by `tenfold heal`. Watch with `tenfold status` and `tenfold logs -f`.
     """

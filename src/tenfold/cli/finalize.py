@@ -15,7 +15,7 @@ from tenfold.cli.moving import Asked, carry_out
 def command(context: Context, yes: bool, as_json: bool) -> int:
     """Close the way back, so that it costs nothing any more.
 
-    Until then every write on the new database is also noted for the old one. Afterwards `tenfold descend` is refused;
-    the old file is kept beside the others under another name, as it was.
+    Until then every write on PostgreSQL is also noted for the SQLite file, and the tables cannot change. Afterwards
+    `tenfold descend` is refused; the file is kept as it is, as NAME.before-postgres.db.
     """
     return carry_out(context, Asked("finalize", yes=yes, as_json=as_json))

@@ -22,7 +22,8 @@ from tenfold.moves.base import history
 def command(context: Context, as_json: bool) -> None:
     """List the moves of this deployment: when, what, how it ended, how many rows, how long writes waited.
 
-    `open` is a move that is under way or waits for its mover; `tenfold abort` undoes it, `tenfold status` shows it.
+    Results: `finished`, `undone` (with the reason; everything was as before), `open` (under way, or it waits for its
+    mover: `tenfold status` shows it, `tenfold abort` undoes it). It needs nothing that runs.
     """
     found = [facts_of(state) for state in history(read_journal(Place(context.root()).moves_file))]
     if as_json:

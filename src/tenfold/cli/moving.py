@@ -17,7 +17,7 @@ from tenfold.cli.main import Context, Interrupted
 from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.errors import TenfoldError, UsageError
-from tenfold.core.units import format_duration, format_size
+from tenfold.core.units import format_size
 from tenfold.hosts import wire
 
 Facts = dict[str, Any]
@@ -73,7 +73,7 @@ def _stage_lines(move: Facts) -> list[str]:
     lines = []
     for number, stage in enumerate(move["stages"], 1):
         held = "  [writes wait]" if stage["holds_writes"] else ""
-        lines.append(f"  {number:>2}  {stage['stage']:<12} {stage['says']}{held}")
+        lines.append(f"  {number:>2}  {stage['stage']:<13} {stage['says']}{held}")
         if stage["decides"]:
             lines.append("      ------------ the point of no return: until here everything can be undone")
     return lines
@@ -86,7 +86,7 @@ def _figures(move: Facts) -> list[str]:
         size = f", {format_size(facts['bytes'])}" if "bytes" in facts else ""
         lines.append(f"  It moves {facts['rows']:,} rows{size}.")
     if facts.get("expected_s"):
-        lines.append(f"  It takes about {format_duration(float(facts['expected_s']))} on an idle machine.")
+        lines.append(f"  It takes about {took_words(facts['expected_s'])} on an idle machine.")
     if held:
         expected = facts.get("expected_hold_ms")
         about = f", about {expected} ms" if expected else ""
@@ -114,7 +114,7 @@ def progress_words(move: Facts) -> str:
     if progress.get("rate"):
         words += f", {_amount(round(progress['rate']), progress['unit'])}/s"
     if progress.get("left_s") is not None:
-        words += f", {format_duration(float(max(1, round(progress['left_s']))))} left"
+        words += f", {took_words(max(1, round(progress['left_s'])))} left"
     return words
 
 
@@ -123,12 +123,15 @@ def _amount(number: int, unit: str) -> str:
 
 
 def took_words(seconds: float | None) -> str:
-    """A duration that was measured: `35 ms`, `2.5 s`, `1h2m`."""
+    """A duration for a person: `35 ms`, `2.5 s`, `3 min 20 s`, `1 h 2 min`; `-` when it is not known."""
     if seconds is None:
         return "-"
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 100 else format_duration(float(round(seconds)))
+    if seconds < 100:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def end_words(move: Facts) -> str:

@@ -19,8 +19,9 @@ from tenfold.control.place import Place
 def command(context: Context, step: str | None, yes: bool, as_json: bool) -> None:
     """Say what would be done, and do nothing.
 
-    With STEP (a number or a name): what leads to that step from here. Without: what leads from what runs to what is
-    wanted (tenfold.toml and the commands so far); nothing, when all is well.
+    With STEP (a number or a name): what leads to that step from here, stage by stage, with what waits meanwhile, for
+    how long, and where the point of no return is. Without: what leads from what runs to what is wanted (tenfold.toml
+    and the commands so far); nothing, when all is well.
     """
     plan = planned(Place(context.root()), Asked("", step, yes=yes, as_json=as_json))
     click.echo(json.dumps(plan, indent=2) if as_json else "\n".join(plan_words(plan)))

@@ -97,7 +97,7 @@ SCALES = {"quick": QUICK, "full": FULL, "long": LONG}
 @click.option("--no-faults", is_flag=True, help="Load and checkers alone (and --moves, if given).")
 @click.option("--disk-full", is_flag=True, help="Also fill the disk; the state must be on a small one of its own.")
 @click.option(
-    "--moves", type=click.IntRange(1, 1000), help="Also climb and descend so often; half of the movers are killed."
+    "--moves", type=click.IntRange(1, 1000), help="Also climb and descend so often; one mover in four is killed."
 )
 @click.option("--fault", multiple=True, metavar="TEXT", help='One more: "kill database 5", "pause web 2 10" (seconds).')
 @click.option("--out", type=click.Path(path_type=Path), help="Where history and report go.  [default: .tenfold/proofs]")
@@ -108,7 +108,12 @@ def command(context: Context, /, **options: Any) -> int:
     """Prove the promises against the service that runs here.
 
     Load at a fixed rate while its processes are killed and paused, then every acknowledged write is looked for. Writes
-    a report to open in a browser. Exit 0 when nothing is broken or vacuous.
+    a report to open in a browser. Exit 0 when nothing is broken or vacuous. Ctrl-C and SIGTERM undo the faults.
+
+    \b
+      tenfold prove --quick                               half a minute, web process and keeper killed
+      tenfold prove --moves 2 --no-faults                 climb and descend under load (P1, P2)
+      tenfold prove --no-faults --fault "kill database 5" on step 2: the database server killed (P4)
     """
     if options["history"] is not None:
         verdicts = recheck(options["history"], options["workload"] or tuple(KNOWN))

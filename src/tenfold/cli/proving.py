@@ -147,6 +147,6 @@ async def choose_workloads(target: Target, service: str, wanted: Sequence[str]) 
     return chosen, "" if probe else f"{service} has no probe: P8 and P9 cannot be proven. {ADD_PROBE}"
 
 
-def database_of(current: Map) -> Path:
-    """The SQLite file of the deployment."""
-    return Path(current.database.path)
+def database_of(current: Map) -> Path | None:
+    """The SQLite file of the deployment; None when the data is not in it."""
+    return Path(current.database.path) if current.database.backend == "sqlite" else None

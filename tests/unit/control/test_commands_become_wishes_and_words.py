@@ -112,7 +112,7 @@ def test_progress_is_one_line_with_rows_rate_and_time_left() -> None:
     move = {"move": "copy_to_postgres", "stage": "copy", "back": False, "problem": None}
     progress = {"stage": "copy", "doing": "Copying links", "done": 1000, "total": 3000, "unit": "rows", "rate": 500.0}
     assert progress_words({**move, "progress": {**progress, "left_s": 4.0}}) == (
-        "copy: Copying links  1,000 rows of 3,000 rows, 500 rows/s, 4s left"
+        "copy: Copying links  1,000 rows of 3,000 rows, 500 rows/s, 4 s left"
     )
     assert progress_words({**move, "progress": {**progress, "unit": "bytes", "left_s": None}}) == (
         "copy: Copying links  1000B of 2.9KB, 500B/s"
@@ -127,7 +127,9 @@ def test_how_a_move_ended() -> None:
     assert end_words(move) == "The move copy is finished: 2.5 s, 25 rows, writes were held for 90.4 ms."
     undone = {**move, "result": "undone", "reason": "It was aborted."}
     assert end_words(undone).endswith("everything is as it was before. It was aborted.")
-    assert [took_words(seconds) for seconds in (None, 0.0346, 2.53, 3725.0)] == ["-", "35 ms", "2.5 s", "1h2m5s"]
+    told = ["-", "0 ms", "35 ms", "1 s", "2.5 s", "99.9 s", "1 min 40 s", "59 min 59 s", "1 h 2 min"]
+    taken = (None, 0.0, 0.0346, 1.0, 2.53, 99.94, 100, 3599.4, 3725.0)
+    assert [took_words(seconds) for seconds in taken] == told
 
 
 def test_an_empty_plan_says_so() -> None:
