@@ -120,9 +120,10 @@ class Moving:
             if (state := self.state()).id != before:
                 self.carry_on()
                 return state
-            fact = await self._crew.facts(NODE)
-            if (fact is None or fact["state"] in ("ended", "failed")) and self.state().id == before:
-                raise failure(NODE, fact or {})
+            with contextlib.suppress(wire.NotRunning, wire.NoAnswer):  # a keeper that was killed; another one comes
+                fact = await self._crew.facts(NODE)
+                if (fact is None or fact["state"] in ("ended", "failed")) and self.state().id == before:
+                    raise failure(NODE, fact or {})
             await asyncio.sleep(_LOOK_S)
         await self._crew.ask("stop", timeout_s=30.0, node=NODE, grace_s=5.0)
         raise Unavailable(
