@@ -153,7 +153,7 @@ class DatabaseSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         int,
         Key(
             WholeNumber(2, 1000),
-            "Connections to PostgreSQL, of all web processes together; more of them would only wait inside it.",
+            "Connections for transactions, of all web processes together; reads open half as many beside them.",
         ),
     ] = 16
 
