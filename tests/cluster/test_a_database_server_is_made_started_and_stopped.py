@@ -133,7 +133,7 @@ def test_how_it_stands_can_be_seen(db: PgServer) -> None:
     assert 0 <= seen.uptime_s < 600
     assert seen.encoding == "UTF8"
     assert seen.collation == "C"
-    assert seen.usable_connections == seen.max_connections - 5 == 23
+    assert seen.usable_connections == seen.max_connections - 5 == 47
     assert not seen.may_create_roles
     assert seen.may_create_schemas
     assert seen.may_create_tables

@@ -22,11 +22,12 @@ from tenfold.engines.postgres.probe import Observation, observe, relations_in
 from tenfold.engines.postgres.programs import LEAST, choose, installed, too_old
 from tenfold.engines.postgres.roles import shown
 from tenfold.hosts.commands import output_of, run_attached
+from tenfold.topology.pools import steady
 
 DISK_TIMES, DISK_SPARE = 3, 200 << 20
 """Free disk that a supervised server needs: this many times the SQLite file (rows, indexes, log) and so many bytes."""
 FOREIGN_RESERVE = 8
-"""Connections beside the pools at a server of the user's: controller, mover, probes."""
+"""Connections beside the pools at a server of the user's: controller, mover, probes, a few snapshots."""
 
 
 @dataclass(frozen=True)
@@ -159,14 +160,14 @@ def _rights_findings(login: ServerUrl, seen: Observation) -> list[ServerFinding]
 
 
 def _connection_findings(seen: Observation, pool: int) -> list[ServerFinding]:
-    needed = pool + FOREIGN_RESERVE
+    needed = steady(pool) + FOREIGN_RESERVE
     if seen.usable_connections >= needed:
         return []
     return [
         ServerFinding(
             "TF-PG-CONNECTIONS",
             f"The server allows {seen.usable_connections} connections, and the service needs {needed}"
-            f" (database.pool = {pool}, and {FOREIGN_RESERVE} beside it).",
+            f" (database.pool = {pool} and its reads: {steady(pool)}; {FOREIGN_RESERVE} beside them).",
             "Raise max_connections or the limit of the role or database, or lower database.pool.",
         )
     ]

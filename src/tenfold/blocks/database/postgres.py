@@ -32,13 +32,11 @@ from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
 from tenfold.drivers.postgres import Link, Lost, Pool, Settings, is_lost
 from tenfold.drivers.postgres.failures import FAILURES, is_stale_plan
 from tenfold.drivers.postgres.pool import closing
+from tenfold.topology.pools import SNAPSHOTS, reading
 
 T = TypeVar("T")
 
 ONLY_SHARD = "0"
-SNAPSHOTS = 8
-"""Snapshot scopes open at once; each needs a connection of its own."""
-
 SNAPSHOTS_KEPT = 2
 """Of their connections that stay open when nobody needs them."""
 
@@ -78,9 +76,7 @@ class PostgresBackend:
         self._kind = settings(config)
         size = config.server.pool if config.server is not None else 0
         self._writing = Pool(self._kind.write, size, clock=clock, queue=config.queue, limit_s=config.hold_s + SILENT_S)
-        self._reading = Pool(
-            self._kind.read, max(2, size // 2), clock=clock, queue=config.queue, limit_s=READ_S + SILENT_S
-        )
+        self._reading = Pool(self._kind.read, reading(size), clock=clock, queue=config.queue, limit_s=READ_S + SILENT_S)
         self._snapshots = Pool(self._kind.snapshot, SNAPSHOTS, what="snapshot", clock=clock, queue=config.queue)
         self.writes = Writes(self, self._writing, config, clock, randomness)
         self.signals = Signals(lambda: self._kind.signal, randomness)
@@ -121,7 +117,7 @@ class PostgresBackend:
             return
         self._writing.limit_s = config.hold_s + SILENT_S
         self._writing.size = config.server.pool
-        self._reading.size = max(2, config.server.pool // 2)
+        self._reading.size = reading(config.server.pool)
         kind = settings(config)
         if kind != self._kind:
             self._kind = kind

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tenfold.engines.postgres.roles import SUPERUSER, Names
+from tenfold.topology.pools import most
 
 _MB = 1 << 20
 _GB = 1 << 30
@@ -35,12 +36,13 @@ class Listen:
 
 
 def connections_for(pool: int) -> int:
-    """`max_connections` for pools of that many connections together.
+    """`max_connections` for a service with that `database.pool`.
 
-    Twice the pools, because the processes before and after a deploy overlap, and a reserve for everybody else.
+    Twice what it opens at most, because the processes before and after a deploy overlap, and a reserve for everybody
+    else.
     """
     assert pool >= 1, "a service needs a connection"
-    return 2 * pool + RESERVE
+    return 2 * most(pool) + RESERVE
 
 
 def sizes(machine: Machine, connections: int) -> dict[str, str]:
