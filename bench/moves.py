@@ -28,7 +28,7 @@ from tenfold.prove.checkers.availability import quantile
 RATE = 500
 LINKS = 300_000
 ROUNDS = 5
-CONNECTIONS = 64
+IDLE_S = 20.0
 QUIET_S = 4.0
 SPEC = '[service]\nname = "shortener"\napp = "shortener.app:app"\n[public]\nport = 0\n[web]\naccess_log = false\n'
 CREATE = (
@@ -42,7 +42,7 @@ class Load:
 
     port: int
     answers: list[tuple[int, int, int]] = field(default_factory=list)
-    _idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = field(default_factory=list)
+    _idle: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = field(default_factory=list)
     _leave: bool = False
 
     async def run(self) -> None:
@@ -57,21 +57,30 @@ class Load:
             task.add_done_callback(open_ones.discard)
         if open_ones:
             await asyncio.wait(open_ones)
-        for _, writer in self._idle:
+        for _, _, writer in self._idle:
             writer.close()
 
     def leave(self) -> None:
         """Ends `run` once everything is answered."""
         self._leave = True
 
+    async def _connection(self, now: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """One that was used a short while ago: the server closes those that are idle for a minute."""
+        while self._idle:
+            since, reader, writer = self._idle.pop()
+            if now - since < IDLE_S:
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
     async def _create(self, due: float, number: int) -> None:
-        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await self._connection(due)
         body = f'{{"url": "https://example.com/{number}"}}'
         writer.write(CREATE.format(len(body), body).encode())
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
         await reader.readexactly(length)
-        self._idle.append((reader, writer))
+        self._idle.append((time.time(), reader, writer))
         self.answers.append((int(due * 1e6), int(time.time() * 1e6), int(head[9:12])))
 
 
@@ -161,7 +170,8 @@ def told(rounds: list[list[tuple[int, int, int]]], moves: list[dict[str, Any]]) 
             failed += sum(status not in (200, 201) for _, _, status in answers)
             total += len(answers)
         rows.append(
-            [way, *(f"{median(each):.0f} ms" for each in (held, p50s, p99s)), f"{max(longest):.0f} ms",
+            [way, f"{median(held):.0f} (at most {max(held):.0f}) ms",
+             *(f"{median(each):.0f} ms" for each in (p50s, p99s)), f"{max(longest):.0f} ms",
              f"{median(copying):.1f} s", f"{median(slower):.2f}x", f"{failed} of {total:,}"]
         )  # fmt: skip
     header = ("move", "held", "p50 of those", "p99 of those", "worst", "copying", "p99 then / before", "failed")

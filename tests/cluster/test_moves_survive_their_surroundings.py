@@ -89,6 +89,22 @@ def test_a_schema_that_changes_during_the_copy_is_refused(tmp_path: Path) -> Non
         assert shorten(made, "after") in (200, 201)
 
 
+def test_a_mover_that_stands_still_while_writes_are_held_is_replaced(tmp_path: Path) -> None:
+    with shortened(tmp_path / "svc") as made:
+        climbing = made.start("climb", "2", "--yes")
+        until_stage(made, "hold", "done")
+        mover = int(json.loads((made.state / "run" / "mover.json").read_text())["process"]["pid"])
+        os.kill(mover, signal.SIGSTOP)
+        began = time.monotonic()
+        assert shorten(made, "held") in (200, 201)
+        assert time.monotonic() - began < 24, "it was held, and not refused"
+        out, err = climbing.communicate(timeout=100)
+        assert climbing.returncode == 0, (out, err)
+        assert made.status()["step"] == 2
+        assert ask(made, "GET", "/held")[0] in (301, 302)
+        assert not Path(f"/proc/{mover}").exists()
+
+
 @pytest.fixture
 def small_server_disk(tmp_path: Path) -> Iterator[Path]:
     """The folder of the server that a deployment in `tmp_path/svc` will have, on a file system of 300 MB."""

@@ -34,7 +34,9 @@ START_LIMIT_S = 120.0
 """How long a mover may look at what there is until it has opened its move, in seconds."""
 MAX_FRUITLESS = 8
 """Movers that may end in a row without a new record, before the point of no return; then somebody has to look."""
-_WATCH_S = 30.0
+STUCK_S, HELD_STUCK_S = 30.0, 3.0
+"""A mover that does not answer for so long is replaced, sooner while writes are held; its successor fences it."""
+_WATCH_S = 2.0
 _LOOK_S = 0.05
 
 
@@ -186,7 +188,23 @@ class Moving:
         if fact is None or fact["state"] in ("ended", "failed"):
             return False
         await self._crew.ask("wait", timeout_s=_WATCH_S + 5, node=NODE, limit_s=_WATCH_S)
+        if await self._is_stuck(HELD_STUCK_S if self._gate_is_held() else STUCK_S):
+            await self._crew.ask("stop", timeout_s=30.0, node=NODE, grace_s=0.0)
         return True
+
+    def _gate_is_held(self) -> bool:
+        found = self._place.read_map()
+        return found is not None and found.database.gate == "held"
+
+    async def _is_stuck(self, limit_s: float) -> bool:
+        """Whether the mover is there and does not answer: it was stopped, say, and writes may wait for it."""
+        try:
+            await wire.ask(self._place.run / f"{NODE}.sock", {"op": "status"}, limit_s)
+        except wire.NotRunning:
+            return False
+        except wire.NoAnswer:
+            return True
+        return False
 
     async def _note_problem(self) -> None:
         fact = await self._crew.facts(NODE)

@@ -40,6 +40,9 @@ ONLY_SHARD = "0"
 SNAPSHOTS_KEPT = 2
 """Of their connections that stay open when nobody needs them."""
 
+WARM = 4
+"""Connections of a kind that are open from the start: writes that were held must not wait for log-ins as well."""
+
 READ_S = 5.0
 """A statement of a plain read scope may take this long; of a snapshot or a fanout `SNAPSHOT_S`."""
 
@@ -88,6 +91,8 @@ class PostgresBackend:
         """Connects; an error with its reason when the server refuses, or does not answer for `OPEN_S`."""
         try:
             await self._retried(self._readiness.look, min(OPEN_S, self.config.hold_s))
+            await self._writing.fill(WARM)
+            await self._reading.fill(WARM)
         except BaseException:
             await self._close_pools()
             raise

@@ -11,7 +11,7 @@ import collections
 from contextvars import Context
 
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
-from tenfold.core.errors import Unavailable
+from tenfold.core.errors import TenfoldError, Unavailable
 from tenfold.drivers.postgres.connection import Link, Settings
 
 SWEEP_S = 1.0
@@ -100,6 +100,17 @@ class Pool:
             link = await self._turn(until)
             if link is not None:
                 return link
+
+    async def fill(self, count: int) -> None:
+        """Opens connections until `count` of them wait for work (`size` at most), so that nobody waits for a log-in.
+
+        A failure ends it quietly: whoever needs one opens it, or learns why not.
+        """
+        while len(self._idle) < count and len(self._used) + self._opening + len(self._idle) < self.size:
+            try:
+                self.give(await self._opened())
+            except TenfoldError:
+                return
 
     async def _opened(self) -> Link:
         self._opening += 1

@@ -21,7 +21,9 @@ COUNTED = 20_000
 ROUNDS = 500
 HELD_LIMIT_S = 20.0
 HOLD_MS = 150
-LOCK_MS = 300
+LOCK_MS, LOCK_MOST_MS = 60, 300
+"""How long the first attempt at the lock waits, and the longest: nobody writes while it waits."""
+
 LOCK_TRIES = 20
 
 
@@ -186,7 +188,7 @@ class ReturnToSqlite:
         """One transaction on PostgreSQL: writers are drained, the last changes written, the tables closed."""
         for attempt in range(LOCK_TRIES):
             try:
-                entries = await self._fence_once()
+                entries = await self._fence_once(min(LOCK_MOST_MS, LOCK_MS * 2**attempt))
             except Busy:
                 await self.work.sleep(min(0.5, 0.02 * 2**attempt))
             else:
@@ -198,11 +200,11 @@ class ReturnToSqlite:
             hint="End long transactions there (pg_stat_activity shows them), then run the command again.",
         )
 
-    async def _fence_once(self) -> int:
+    async def _fence_once(self, wait_ms: int) -> int:
         total, tables = 0, self.work.tables
         async with self.work.server.session() as session, session.transaction():
             await take_term(session, self.work.server.term, self.work.server.move)
-            await lock_tables(session, tables, LOCK_MS)
+            await lock_tables(session, tables, wait_ms)
             while True:
                 entries, found = await read_server(session, tables)
                 if not entries:
