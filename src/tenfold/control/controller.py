@@ -27,6 +27,7 @@ from typing import Any
 
 import msgspec
 
+from tenfold.control.answering import answer_on
 from tenfold.control.changes import Changes, free_name, open_replace
 from tenfold.control.crew import Crew
 from tenfold.control.engine import ensure_server
@@ -34,7 +35,7 @@ from tenfold.control.moving import Moving, facts_of
 from tenfold.control.place import Place, next_map
 from tenfold.control.wishes import Wish, wish_of
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
-from tenfold.core.errors import SpecError, TenfoldError, Unavailable, UsageError
+from tenfold.core.errors import SpecError, TenfoldError, Unavailable
 from tenfold.core.journal import Journal
 from tenfold.core.redact import redact
 from tenfold.hosts import wire
@@ -43,7 +44,6 @@ from tenfold.topology.map import Map, NodeMap
 from tenfold.topology.wants import wants_of
 
 NODE = "controller"
-IDLE_S = 30.0
 
 
 class Controller:
@@ -80,8 +80,7 @@ class Controller:
         leave = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, leave.set)
-        listener = wire.listen_unix(self._place.run / f"{NODE}.sock")
-        server = await asyncio.start_unix_server(self._converse, sock=listener, limit=wire.MAX_LINE)
+        server = await answer_on(self._place.run / f"{NODE}.sock", NODE, self._operations)
         self._work = asyncio.create_task(self._bring_up())
         await leave.wait()
         self._work.cancel()
@@ -285,31 +284,6 @@ class Controller:
             self._place.write_wants(wants_of(found))
             if found.epoch > self._journal.epoch:
                 self._note("moved", epoch=found.epoch, id=state.id, result=state.result)
-
-    # Conversations
-
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            writer.write(await self._answer(reader, writer))
-            await writer.drain()
-        writer.close()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        try:
-            if not wire.may_ask(wire.peer_uid(writer.get_extra_info("socket"))):
-                raise UsageError("This deployment belongs to another user.", code="TF-NOT-YOURS")
-            message = wire.decode(await asyncio.wait_for(reader.readline(), IDLE_S))
-            operation = self._operations.get(str(message.get("op")))
-            if operation is None:
-                raise UsageError(
-                    f"The controller does not know {message.get('op')!r}.",
-                    hint=f"It knows {', '.join(self._operations)}.",
-                )
-            return wire.encode({"ok": True, **await operation(message)})
-        except TenfoldError as error:
-            return wire.refusal(error)
-        except ValueError:
-            return wire.refusal(UsageError(f"A line may have {wire.MAX_LINE} bytes."))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -18,7 +18,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ import msgspec
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from tenfold.control.answering import answer_on
 from tenfold.control.move_context import MoveContext
 from tenfold.control.moving import NODE, REST, move_open, refuse_abort
 from tenfold.control.place import Place
@@ -45,7 +46,6 @@ from tenfold.topology.wants import Wants
 _CLEAN_UP_S = 10.0
 """How long a stage that was cut off may take to end."""
 _LOOK_S = 0.02
-_IDLE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,8 @@ class Mover:
     async def run(self) -> State:
         """The closed move. Raises what kept it from beginning or from going on."""
         with contextlib.closing(self._journal):
-            server = await asyncio.start_unix_server(
-                self._converse, sock=wire.listen_unix(self._place.run / f"{NODE}.sock"), limit=wire.MAX_LINE
-            )
+            operations = {"status": self._status, "abort": self._abort}
+            server = await answer_on(self._place.run / f"{NODE}.sock", NODE, operations)
             try:
                 move, term = await (self._begin() if self._task.name else self._go_on())
                 return await walk(move, self._state(), self._hands(term))
@@ -182,36 +181,12 @@ class Mover:
             draft.write_text(json.dumps({**facts, "at_us": self._clock.wall_us()}))
             draft.replace(self._place.progress_file)
 
-    # Conversations
+    # What it answers
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError):
-            writer.write(await self._answer(reader, writer))
-            await writer.drain()
-        writer.close()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        try:
-            if not wire.may_ask(wire.peer_uid(writer.get_extra_info("socket"))):
-                raise UsageError("This deployment belongs to another user.", code="TF-NOT-YOURS")
-            message = wire.decode(await asyncio.wait_for(reader.readline(), _IDLE_S))
-            operations: dict[str, Callable[[], Awaitable[wire.Message]]] = {
-                "status": self._status,
-                "abort": self._abort,
-            }
-            operation = operations.get(str(message.get("op")))
-            if operation is None:
-                raise UsageError(f"The mover does not know {message.get('op')!r}.", hint="It knows status and abort.")
-            return wire.encode({"ok": True, **await operation()})
-        except TenfoldError as error:
-            return wire.refusal(error)
-        except ValueError:
-            return wire.refusal(UsageError(f"A line may have {wire.MAX_LINE} bytes."))
-
-    async def _status(self) -> wire.Message:
+    async def _status(self, _message: wire.Message) -> wire.Message:
         return {"node": NODE, "pid": os.getpid(), "ready": True, "progress": self._tracker.facts()}
 
-    async def _abort(self) -> wire.Message:
+    async def _abort(self, _message: wire.Message) -> wire.Message:
         """Answers when the turn is on the disk, or refuses when it is too late."""
         while True:
             state = self._state()
