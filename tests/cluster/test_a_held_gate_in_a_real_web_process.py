@@ -32,7 +32,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from tenfold import Column, Int64, Tenfold, Text, home
 from tenfold.blocks.database.backends import MAKERS
-from tenfold.blocks.database.sqlite import SqliteBackend
+from tenfold.blocks.database.sqlite.backend import SqliteBackend
 
 class Second(SqliteBackend):
     def __init__(self, config, *others):

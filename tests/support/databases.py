@@ -24,7 +24,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from tenfold.blocks.database import Capabilities, Database, DatabaseConfig
 from tenfold.blocks.database.schema import apply_own
-from tenfold.blocks.database.sqlite import SqliteBackend
+from tenfold.blocks.database.sqlite.backend import SqliteBackend
 from tenfold.drivers.sqlite import open_writer
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from tenfold.blocks.database import DatabaseConfig
 from tenfold.blocks.database.backend import ServerConfig
-from tenfold.blocks.database.postgres import PostgresBackend
+from tenfold.blocks.database.postgres.backend import PostgresBackend
 from tenfold.blocks.database.schema import apply_own_postgres
 
 WEB_ROLE = "tests_web"

@@ -16,7 +16,7 @@ from databases import SqliteKit
 from tenfold.blocks.database import DatabaseConfig
 from tenfold.blocks.database.backends import MAKERS
 from tenfold.blocks.database.router import Router
-from tenfold.blocks.database.sqlite import SqliteBackend
+from tenfold.blocks.database.sqlite.backend import SqliteBackend
 from tenfold.drivers.sqlite import WriterLock
 
 FENCED = ("accounts", "notes", "tf_clock")

@@ -18,8 +18,8 @@ from typing import Any
 
 from tenfold.blocks import ids as ids_block
 from tenfold.blocks.cache import Cache
-from tenfold.blocks.database.sqlite import SqliteBackend
-from tenfold.blocks.database.sqlite_scopes import SqliteReader
+from tenfold.blocks.database.sqlite.backend import SqliteBackend
+from tenfold.blocks.database.sqlite.scopes import SqliteReader
 from tenfold.blocks.ids.policy import BACK_STEP_MAX_MS, TICKS_PER_MS, next_tick
 from tenfold.core.errors import UsageError
 from tenfold.drivers.sqlite import Writer, open_reader

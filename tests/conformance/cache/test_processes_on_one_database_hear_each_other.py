@@ -161,7 +161,7 @@ def test_addresses_that_nobody_knows_are_ignored() -> None:
 
 @pytest.mark.parametrize("count", [1, 5_000])
 def test_announcements_fit_into_messages(count: int) -> None:
-    from tenfold.blocks.database.postgres_signals import PAYLOAD, messages  # noqa: PLC0415
+    from tenfold.blocks.database.postgres.signals import PAYLOAD, messages  # noqa: PLC0415
 
     made = messages([f"link:{{code}}|link:{at:08}" for at in range(count)])
     assert all(len(one.encode()) <= PAYLOAD + 10 for one in made)

@@ -17,7 +17,7 @@ from postgres_kit import PostgresKit
 from sqlalchemy import bindparam, func, select, update
 
 from tenfold.blocks.database import DatabaseConfig, Transaction
-from tenfold.blocks.database.postgres import PostgresBackend
+from tenfold.blocks.database.postgres.backend import PostgresBackend
 from tenfold.blocks.database.scope import RequestScope, enter_scope, leave_scope
 from tenfold.core.errors import Unavailable, UnknownOutcome
 

@@ -14,7 +14,7 @@ from postgres_kit import PostgresKit
 from sqlalchemy import Column, MetaData, bindparam, insert, select
 
 from tenfold.blocks.database import Database, Transaction, home
-from tenfold.blocks.database.postgres_points import together
+from tenfold.blocks.database.postgres.points import together
 from tenfold.blocks.database.types import Bool, Bytes, Decimal, Float, Int64, Text, UtcDateTime, Uuid
 from tenfold.core.errors import ContractError, TenfoldError
 from tenfold.drivers.postgres import Link

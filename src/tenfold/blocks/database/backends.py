@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import MetaData
 
 from tenfold.blocks.database.backend import Backend, DatabaseConfig
-from tenfold.blocks.database.sqlite import SqliteBackend
+from tenfold.blocks.database.sqlite.backend import SqliteBackend
 from tenfold.core.clock import Clock
 
 OnFatal = Callable[[BaseException], None]
@@ -15,7 +15,7 @@ Maker = Callable[[DatabaseConfig, MetaData, Clock, OnFatal], Backend]
 
 
 def _postgres(config: DatabaseConfig, metadata: MetaData, clock: Clock, on_fatal: OnFatal) -> Backend:
-    from tenfold.blocks.database.postgres import PostgresBackend  # noqa: PLC0415 - asyncpg, only when it is wanted
+    from tenfold.blocks.database.postgres.backend import PostgresBackend  # noqa: PLC0415 - asyncpg, only when it is wanted
 
     return PostgresBackend(config, metadata, clock, on_fatal)
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from tenfold.blocks.database.backend import Call
 from tenfold.blocks.database.body import Operation, asked
 from tenfold.blocks.database.policy import Scope
-from tenfold.blocks.database.postgres_points import Found, Lane, few, many
+from tenfold.blocks.database.postgres.points import Found, Lane, few, many
 from tenfold.blocks.database.scopes import Access, at_most_one, bounded, exactly_one, maker, over, swallowed
 from tenfold.blocks.database.statement import Plan, Plans
 from tenfold.core.errors import ContractError

@@ -24,8 +24,8 @@ from tenfold.blocks.database.backend import Call, DatabaseConfig
 from tenfold.blocks.database.body import close, foreign_await
 from tenfold.blocks.database.commits import other_request
 from tenfold.blocks.database.keys import HOME_BUCKET, bucket_of
-from tenfold.blocks.database.postgres_scopes import Ask, Home, PostgresTransaction
-from tenfold.blocks.database.postgres_turns import Turns
+from tenfold.blocks.database.postgres.scopes import Ask, Home, PostgresTransaction
+from tenfold.blocks.database.postgres.turns import Turns
 from tenfold.blocks.database.scopes import swallowed
 from tenfold.core.clock import Clock
 from tenfold.core.errors import StaleMap, TenfoldError, Unavailable, UnknownOutcome

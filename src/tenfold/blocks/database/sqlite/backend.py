@@ -18,7 +18,7 @@ from tenfold.blocks.database.keys import HOME_BUCKET, bucket_of
 from tenfold.blocks.database.policy import Scope
 from tenfold.blocks.database.readiness import Readiness
 from tenfold.blocks.database.scopes import swallowed
-from tenfold.blocks.database.sqlite_scopes import SqliteReader, SqliteSnapshot, SqliteTransaction
+from tenfold.blocks.database.sqlite.scopes import SqliteReader, SqliteSnapshot, SqliteTransaction
 from tenfold.blocks.database.statement import Plan, Plans
 from tenfold.blocks.database.token import Position, Token
 from tenfold.core.clock import Clock

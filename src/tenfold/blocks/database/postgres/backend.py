@@ -19,11 +19,11 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
 from tenfold.blocks.database.backend import Call, Capabilities, Consistency, DatabaseConfig, Heard, ReadContext, deaf
 from tenfold.blocks.database.policy import Scope
-from tenfold.blocks.database.postgres_points import Found, Lane
-from tenfold.blocks.database.postgres_readiness import PostgresReadiness
-from tenfold.blocks.database.postgres_scopes import PostgresReader, PostgresSnapshot
-from tenfold.blocks.database.postgres_signals import Signals
-from tenfold.blocks.database.postgres_writes import AWAY, Writes
+from tenfold.blocks.database.postgres.points import Found, Lane
+from tenfold.blocks.database.postgres.readiness import PostgresReadiness
+from tenfold.blocks.database.postgres.scopes import PostgresReader, PostgresSnapshot
+from tenfold.blocks.database.postgres.signals import Signals
+from tenfold.blocks.database.postgres.writes import AWAY, Writes
 from tenfold.blocks.database.statement import Plan, Plans
 from tenfold.blocks.database.token import Position, Token
 from tenfold.core.clock import Clock
