@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from deployed import Deployed
 from postgres import needs_postgres
-from shortened import data_file, filled, journal, leftovers, move, shortened, until_stage
+from shortened import LOAD, data_file, filled, journal, leftovers, move, shortened, until_stage
 
 from tenfold.engines.postgres.home import home_of
 
@@ -183,7 +183,7 @@ def shorten_at(made: Deployed, port: int, number: int) -> int:
 @pytest.mark.long
 def test_two_million_links_move_and_come_back_under_load(tmp_path: Path) -> None:
     with filled(tmp_path / "svc", 2_000_000) as made:
-        load = made.start("load", "--rate", "60", "--seconds", "900", "--json")
+        load = made.start(*LOAD, "--rate", "60", "--seconds", "900", "--json")
         there = move(made, "climb", "2", limit_s=900)
         assert ask(made, "GET", "/filled-01999999")[0] in (301, 302)
         back = move(made, "descend", "1", limit_s=900)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from deployed import Deployed
 from postgres import needs_postgres
-from shortened import journal, leftovers, move, shortened, until_stage
+from shortened import LOAD, journal, leftovers, move, shortened, until_stage
 
 STAGES = (
     "preflight", "server", "schema", "capture", "copy", "replay", "constraints", "verify", "return_path", "connect",
@@ -62,7 +62,7 @@ def test_climb_and_descend_under_load_keep_every_promise(shortener: Deployed) ->
 
 def test_a_killed_database_is_waited_for(shortener: Deployed) -> None:
     move(shortener, "climb", "2")
-    load = shortener.start("load", "--rate", "60", "--seconds", "12", "--json")
+    load = shortener.start(*LOAD, "--rate", "60", "--seconds", "12", "--json")
     time.sleep(3)  # not for a condition: so that there is load before the kill
     said = shortener.tenfold("break", "db-1", "--yes")
     assert said.code == 0, said
@@ -93,7 +93,7 @@ def test_postgres_is_killed_and_paused_under_load(shortener: Deployed) -> None:
 @pytest.mark.parametrize(("way", "stages"), [("climb", STAGES), ("descend", STAGES_BACK)])
 def test_a_mover_killed_in_each_stage_converges(shortener: Deployed, way: str, stages: tuple[str, ...]) -> None:
     """The mover gets SIGKILL once in each stage, under load; the load sees nothing, and nothing is left behind."""
-    load = shortener.start("load", "--rate", "80", "--seconds", "900", "--json")
+    load = shortener.start(*LOAD, "--rate", "80", "--seconds", "900", "--json")
     killed: list[str] = []
     try:
         for stage in stages:

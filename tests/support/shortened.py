@@ -16,6 +16,10 @@ from deployed import Deployed, deployed
 from tenfold.blocks.database.keys import bucket_of
 
 SHORTENER = Path(__file__).parents[2] / "services" / "shortener"
+_ANSWERED = ("set", "register", "counter", "sessions", "shortener")
+LOAD = ("load", *(word for name in _ANSWERED for word in ("--workload", name)))
+"""Load in which every answer is ok; in the bank, a transfer of more than there is is refused, as it should be."""
+
 SPEC = '[service]\nname = "shortener"\napp = "shortener.app:app"\n[public]\nport = 0\n'
 
 
