@@ -256,7 +256,7 @@ def test_a_mover_that_was_paused_is_refused_when_it_wakes_after_its_successor(sm
     assert process.returncode == 0
     assert read_journal(fake.place.moves_file) == records, "the one that woke up has written nothing"
     assert fake.place.map_file.read_bytes() == current
-    assert "TF-FENCED" in (fake.place.logs / "mover.log").read_text()
+    until(lambda: "TF-FENCED" in (fake.place.logs / "mover.log").read_text())
 
 
 def test_a_second_mover_for_another_move_is_refused(small: Deployed, fake: Faked) -> None:
