@@ -177,6 +177,7 @@ def shorten_at(made: Deployed, port: int, number: int) -> int:
     connection.request("POST", "/api/v1/data/shorten", body, {"content-type": "application/json"})
     answer = connection.getresponse()
     answer.read()
+    connection.close()
     return answer.status
 
 
