@@ -9,6 +9,9 @@ from tenfold.core.clock import Clock
 from tenfold.core.redact import redact
 
 SAVE_EVERY_S = 1.0
+STEADY_S = 0.5
+"""No rate is told before it has been seen for so long: the first rows of a table are no measure for the rest."""
+
 WINDOW_S = 10.0
 """Over how long a rate is measured, when a stage tells none."""
 
@@ -69,7 +72,7 @@ class Tracker:
         self._seen = [(at, done) for at, done in self._seen if now - at <= WINDOW_S]
         self._seen.append((now, self._done))
         (first_s, first), (last_s, last) = self._seen[0], self._seen[-1]
-        return (last - first) / (last_s - first_s) if last_s > first_s else 0.0
+        return (last - first) / (last_s - first_s) if last_s - first_s >= STEADY_S else 0.0
 
     def _maybe_save(self) -> None:
         now = self._clock.monotonic()
