@@ -60,11 +60,12 @@ def test_climb_and_descend_under_load_keep_every_promise(shortener: Deployed) ->
     assert leftovers(shortener) == []
 
 
-def test_a_killed_database_is_waited_for(shortener: Deployed) -> None:
+@pytest.mark.parametrize("how", ["kill", "restart"])
+def test_a_database_that_is_away_is_waited_for(shortener: Deployed, how: str) -> None:
     move(shortener, "climb", "2")
     load = shortener.start(*LOAD, "--rate", "60", "--seconds", "12", "--json")
     time.sleep(3)  # not for a condition: so that there is load before the kill
-    said = shortener.tenfold("break", "db-1", "--yes")
+    said = shortener.tenfold("break", "db-1", "--how", how, "--yes")
     assert said.code == 0, said
     out, err = load.communicate(timeout=60)
     assert load.returncode == 0, err
@@ -81,9 +82,19 @@ def test_moves_with_killed_movers_keep_every_promise(shortener: Deployed) -> Non
 
 
 @pytest.mark.long
-def test_postgres_is_killed_and_paused_under_load(shortener: Deployed) -> None:
+def test_postgres_is_killed_and_restarted_under_load(shortener: Deployed) -> None:
     move(shortener, "climb", "2")
-    words = ("--seconds", "240", "--rate", "150", "--fault", "kill database 20", "--no-faults")
+    words = (
+        "--seconds",
+        "240",
+        "--rate",
+        "150",
+        "--fault",
+        "kill database 20",
+        "--fault",
+        "restart database 5",
+        "--no-faults",
+    )
     verdicts = proved(shortener, *words, limit_s=900)
     assert verdicts["P4"]["verdict"] == "holds"
     print(json.dumps({name: each["n"] for name, each in verdicts.items()}))

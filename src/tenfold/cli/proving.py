@@ -15,7 +15,7 @@ from tenfold.core.errors import NotFound, Unavailable, UsageError
 from tenfold.core.randomness import SYSTEM_RANDOMNESS
 from tenfold.hosts import wire
 from tenfold.prove.client import Connection, Target
-from tenfold.prove.faults import KEEPER, NodeFacts
+from tenfold.prove.faults import DATABASE, KEEPER, NodeFacts
 from tenfold.prove.moves import MoveFacts
 from tenfold.prove.probe.secret import probe_secret, secret_path
 from tenfold.prove.workloads import KNOWN, PROBE, Request
@@ -26,7 +26,6 @@ R = TypeVar("R")
 SERVICE_WORKLOADS = {"shortener": ("shortener",)}
 """Workloads that speak a service's own API, by the service's name."""
 
-DATABASE = "database"
 BEGIN_LIMIT_S = 180.0
 
 _OWN = {name for names in SERVICE_WORKLOADS.values() for name in names}

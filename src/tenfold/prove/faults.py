@@ -27,6 +27,7 @@ from tenfold.prove.workloads.base import JSON, PROBE, Request
 BACK_WITHIN_S = 30.0
 LOOK_S = 0.02
 KEEPER = "keeper"
+DATABASE = "database"
 CLOCK_BACK_S = 2.0
 FILLER = "filler"
 SMALL_DISK = 1 << 30
@@ -199,11 +200,12 @@ class Faults:
         return Made(stopped, f"pid {identity.pid} stood still for {for_s:g} s")
 
     async def restart(self, victim: NodeFacts, identity: Identity, for_s: float) -> Made:
-        """SIGTERM: the node drains and ends, the keeper starts it again."""
+        """The node is asked to end and does, the keeper starts it again. A database server gets SIGINT: on SIGTERM it
+        would wait until its clients have left, and ours stay."""
         undo = Undo("up", victim.name)
         self.undo_list.add(undo)
         self._strikes()
-        _signal(identity, signal.SIGTERM)
+        _signal(identity, signal.SIGINT if victim.role == DATABASE else signal.SIGTERM)
         await self._until(lambda: not is_alive(identity))
         await asyncio.to_thread(self._deployment.bring_up)
         await self._replaced(victim)
