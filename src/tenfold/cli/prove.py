@@ -84,7 +84,6 @@ MOVE_S = 3.0
 MOST_FAULTS, LONGEST_FAULT_S = 10_000, 600.0
 MOVE_STAGES = 16
 """More than a move has; kills are spread over so many."""
-SCALES = {"quick": QUICK, "full": FULL, "long": LONG}
 
 
 @click.command()

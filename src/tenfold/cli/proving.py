@@ -10,9 +10,11 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from tenfold.control.deployment import Deployment, address_of
+from tenfold.control.engine import web_login
 from tenfold.control.place import Place
-from tenfold.core.errors import NotFound, Unavailable, UsageError
+from tenfold.core.errors import NotFound, TenfoldError, Unavailable, UsageError
 from tenfold.core.randomness import SYSTEM_RANDOMNESS
+from tenfold.engines.postgres.probe import observe
 from tenfold.hosts import wire
 from tenfold.prove.client import Connection, Target
 from tenfold.prove.faults import DATABASE, KEEPER, NodeFacts
@@ -57,10 +59,21 @@ class LiveDeployment:
             for node in facts["nodes"]
         ]
         for engine in facts["engines"]:
-            up = engine["state"] == "running"
+            up = engine["state"] == "running" and self._lets_in()
             found.append(NodeFacts(str(engine["node"]), DATABASE, int(engine["pid"] or 0), up))
         others = [name for name in (KEEPER, "controller") if facts[name] is not None]
         return found + [NodeFacts(name, name, int(facts[name]["pid"]), True) for name in others]
+
+    def _lets_in(self) -> bool:
+        """Whether the service could log in to its database server: one that runs may still be repairing itself."""
+        current = self._deployment.place.read_map()
+        if current is None or current.database.server is None:
+            return False
+        try:
+            asyncio.run(observe(web_login(self._deployment.place, current.database.server)))
+        except TenfoldError:
+            return False
+        return True
 
     def bring_up(self) -> None:
         """As `tenfold up`."""

@@ -143,7 +143,6 @@ def _no_bind(params: Parameters) -> Values[Any]:
 
 # -- binding ----------------------------------------------------------------------------------------------------------
 
-Filler = tuple[str, Callable[[Parameters], Any]]
 Getter = Callable[[Parameters], Any]
 
 

@@ -33,11 +33,6 @@ class Comparison:
     ranges: int = 0
     suspects: Keys = field(default_factory=dict)
 
-    @property
-    def suspected(self) -> int:
-        """How many keys."""
-        return sum(len(keys) for keys in self.suspects.values())
-
 
 async def compare_table(
     file: File, server: Server, table: Moved, found: Comparison, compared: Callable[[int], Awaitable[None]]

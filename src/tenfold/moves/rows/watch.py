@@ -7,7 +7,6 @@ tables of a database are captured, fenced or opened at once, or none.
 from __future__ import annotations
 
 import hashlib
-import re
 import sqlite3
 from collections.abc import Sequence
 
@@ -85,16 +84,6 @@ def unfence_file(connection: sqlite3.Connection) -> None:
 def file_is_open(connection: sqlite3.Connection) -> bool:
     """Whether no table is fenced."""
     return not _file_triggers(connection, triggers.FENCE)
-
-
-_EPOCH = re.compile(r"TF001 epoch=(\d+)")
-
-
-def fence_epoch(connection: sqlite3.Connection) -> int:
-    """The epoch in the file's fences; 0 without one."""
-    rows = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
-    found = [_EPOCH.search(str(sql)) for name, sql in rows if str(name).startswith(triggers.FENCE)]
-    return max((int(match[1]) for match in found if match), default=0)
 
 
 def fingerprint(connection: sqlite3.Connection) -> str:
