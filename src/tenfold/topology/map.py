@@ -20,20 +20,72 @@ from tenfold.topology.steps import step_of
 
 
 class NodeMap(msgspec.Struct, frozen=True):
-    """A running process of a tier. `address` is where other nodes reach it; empty where nobody does."""
+    """A running process of a tier.
+
+    `address` ("host:port") is where other nodes reach it; empty where nobody does. `version` is the version of the
+    service's code that it runs (a folder of `.tenfold/versions`); empty for the folder of tenfold.toml itself.
+    """
 
     name: str
     role: str
     host: str = "local"
     address: str = ""
+    version: str = ""
+    traffic: Literal["on", "off"] = "on"
+    """Whether clients come to it. A new process is `off` until it has shown that it works, one that leaves is again."""
 
 
-class PublicMap(msgspec.Struct, frozen=True):
-    """The public address; `body_limit` in bytes."""
+class TlsMap(msgspec.Struct, frozen=True):
+    """The encrypted public address, from step 3 on. `certificate` is the absolute path of a PEM file with its key."""
+
+    port: int
+    certificate: str
+    redirect: bool
+    """Whether the plain address only points to this one."""
+
+
+class PublicMap(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The public address; `body_limit` in bytes. `door` is the role that accepts connections there."""
 
     host: str
     port: int
     body_limit: int
+    door: Literal["web", "balancer"] = "web"
+    tls: TlsMap | None = None
+
+
+class RouteMap(msgspec.Struct, frozen=True):
+    """What goes to another service behind the same door; the first that fits wins, all else goes to this service.
+
+    `host` is a name, or empty for any; `path` begins with `/` and fits itself and what is below it. `to` are addresses
+    ("host:port"), `check` the path that says whether one is ready. `strip`: the path is taken off before it is sent on.
+    """
+
+    host: str
+    path: str
+    to: tuple[str, ...]
+    strip: bool
+    check: str
+
+
+Strategy = Literal["round-robin", "least-connections", "client-address"]
+
+
+class BalancerMap(msgspec.Struct, frozen=True):
+    """How the balancers share out requests, from step 3 on; `_s` are seconds."""
+
+    strategy: Strategy = "least-connections"
+    weights: tuple[int, ...] = ()
+    """Of the web servers in the order of their names, 1 where there are fewer; 0 to 256."""
+    server_connections: int = 1000
+    """Requests that one web server works on at once; more wait in the queue."""
+    queue: int = 10_000
+    """Requests that wait at one balancer, at most; more get 503 with Retry-After at once."""
+    compression: bool = True
+    header_timeout_s: float = 10.0
+    """How long a client may take for the head of its request."""
+    slow_start_s: float = 5.0
+    """How long a web server that came back is given less than its share."""
 
 
 class WebMap(msgspec.Struct, frozen=True):
@@ -116,6 +168,20 @@ class Map(msgspec.Struct, frozen=True):
     log: LogMap
     settings: dict[str, Scalar]
     nodes: tuple[NodeMap, ...]
+    balancer: BalancerMap = BalancerMap()
+    routes: tuple[RouteMap, ...] = ()
+
+    def of_role(self, role: str) -> tuple[NodeMap, ...]:
+        """The nodes of one tier."""
+        return tuple(node for node in self.nodes if node.role == role)
+
+    def node(self, name: str) -> NodeMap | None:
+        """The node of that name, if it is in the map."""
+        return next((node for node in self.nodes if node.name == name), None)
+
+    def code_of(self, version: str) -> str:
+        """The folder that a version's code is imported from; absolute."""
+        return posixpath.join(self.state, "versions", version) if version else self.root
 
 
 def map_of(spec: Spec, *, root: str, state: str, previous: Map | None, after: int = 0) -> Map:

@@ -15,10 +15,19 @@ from tenfold.topology.map import DatabaseBackend, Map
 from tenfold.topology.steps import STEPS, Step, highest_existing, step_of
 
 
-class Wants(msgspec.Struct, frozen=True):
-    """`database`: where the data is to be."""
+class Wants(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`database`: where the data is to be. `balancers`: how many stand before the web servers.
+
+    `web`: how many web servers there are to be (`scale web=N`); 0 for what tenfold.toml says. It holds for as long as
+    tenfold.toml says `web_instead_of`: whoever edits the number there afterwards means it. `version`: the version of
+    the service's code (`deploy`, `rollback`); empty for the folder itself.
+    """
 
     database: DatabaseBackend = "sqlite"
+    balancers: int = 0
+    web: int = 0
+    web_instead_of: int = 0
+    version: str = ""
 
 
 MoveName = Literal["copy_to_postgres", "return_to_sqlite", "drop_way_back"]
