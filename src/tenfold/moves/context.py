@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tenfold.core.clock import Clock
 from tenfold.core.redact import Secret
@@ -17,6 +17,9 @@ from tenfold.topology.map import Map, ServerMap
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+
+Phase = Literal["expand", "contract"]
+"""A half of a version's migrations: what only adds runs before its code does, the rest once the old code is gone."""
 
 HELD_PATIENCE_S = 1.0
 """How long a process that does not answer is waited for while writes are held: the fence protects them all the same."""
@@ -34,6 +37,27 @@ class PublishResult:
     def complete(self) -> bool:
         """Whether every process that runs has taken it over."""
         return not self.silent
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What the keeper knows of a node that it runs, or ran and still lists."""
+
+    name: str
+    role: str
+    """"web", "balancer", "database" ...; empty for one of which nobody knows it."""
+    state: str
+    """The keeper's own word: "running", "starting", "stopping", "ended", "failed", "waiting" ..."""
+    ready: bool
+    restarts: int
+    """How often the keeper has started it again since it was asked to run it."""
+    up_s: float
+    """How long its present process lives, in seconds; 0 when there is none."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the keeper keeps it running: not one that ended, was given up or is being stopped."""
+        return self.state not in ("ended", "failed", "stopping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +117,16 @@ class Context(Protocol):
 
     @property
     def wanted(self) -> Map:
-        """The map as it is to be in the end. Its epoch means nothing."""
+        """The map as it is to be in the end, with the names of its nodes. Its epoch means nothing.
+
+        Made once, when the move begins, and kept in its BEGIN record (`wanted`): every mover of this move sees the
+        same. When the move is only planned it is made from the map as it is now.
+        """
+        ...
+
+    @property
+    def before(self) -> Map:
+        """The map as it was when the move began, from its BEGIN record (`before`): what an undone move gives back."""
         ...
 
     def current(self) -> Map:
@@ -105,7 +138,7 @@ class Context(Protocol):
         ...
 
     async def publish(self, change: Callable[[Map], Map], *, patience_s: float = 15.0) -> PublishResult:
-        """Writes `change(current)` as the next epoch, makes every web process take it over, and says who did.
+        """Writes `change(current)` as the next epoch, makes every node that runs take it over, and says who did.
 
         Waits for those that do not at most `patience_s` seconds; it never raises because of them. When `change` changes
         nothing, the present epoch is published once more, so it is safe to repeat.
@@ -125,6 +158,51 @@ class Context(Protocol):
 
     async def connect_owner(self) -> Access:
         """How the owner connects to the service's database; the server must run."""
+        ...
+
+    async def address_of(self, node: str) -> str:
+        """Where a web node is reached by the balancers: "127.0.0.1:PORT", always the same for the same name."""
+        ...
+
+    async def prepare_door(self) -> None:
+        """Makes what balancers need before they start: their secret, a certificate where one is wanted (`wanted`).
+
+        Raises, with a hint, when HAProxy is not there or too old, or a certificate is not usable. Safe to repeat.
+        """
+        ...
+
+    async def start_node(self, node: str) -> None:
+        """Starts a web or balancer node of the present map, and waits until it is ready.
+
+        One that runs and is ready is left alone. Raises why it does not get ready; it runs no longer then. Safe to
+        repeat.
+        """
+        ...
+
+    async def node_facts(self) -> dict[str, NodeFacts]:
+        """The nodes that the keeper runs, by name. Raises when there is no keeper that answers."""
+        ...
+
+    async def node_status(self, node: str) -> dict[str, Any]:
+        """What a node says of itself (its `status`); empty when it does not answer within a second or two."""
+        ...
+
+    async def stop_node(self, node: str, grace_s: float) -> str:
+        """Ends a node after it has finished what its clients began, and removes it from the keeper's list.
+
+        `drained`; `killed` after `grace_s` seconds; `gone` when the keeper has none of that name. Safe to repeat.
+        """
+        ...
+
+    async def migrate(self, version: str, phase: Phase) -> dict[str, Any]:
+        """Applies one half of a version's migrations, in a process of its own with that version's code; its report.
+
+        Raises why it cannot. Safe to repeat.
+        """
+        ...
+
+    async def migration_pending(self, version: str, phase: Phase) -> bool:
+        """Whether `migrate` would change anything now."""
         ...
 
 
