@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from keeping import House, alive, house, until
 
-from tenfold.hosts.client import left_running, stop_left
+from tenfold.hosts.client import left_running, stop_left, wait_until_gone
 from tenfold.hosts.records import Launch
 
 
@@ -126,3 +127,66 @@ def child_of(here: House, node: str) -> int:
 
 def children_in(here: House, node: str) -> list[int]:
     return [int(line.split()[1]) for line in here.log(node).splitlines() if line.startswith("child ")]
+
+
+LEAVING = """
+import subprocess, sys, time
+print("child", subprocess.Popen([sys.argv[1], "600"], start_new_session=True).pid, flush=True)
+time.sleep(600)
+"""
+
+
+def leaving(folder: Path) -> Launch:
+    """A child that starts another program in its folder in each of its lives, and means it to go on."""
+    folder.mkdir(exist_ok=True)
+    sleep = str(shutil.which("sleep"))
+    argv = (sys.executable, "-c", LEAVING, sleep)
+    return Launch("balancer-1", argv, str(folder), owns=str(folder), leaves=sleep, grace_s=5.0)
+
+
+def left_after_a_kill(here: House) -> list[int]:
+    """The programs of two lives: the first life was killed, and its program went on."""
+    first = until(lambda: child_of(here, "balancer-1"), "it has a child")
+    os.kill(here.fact("balancer-1")["pid"], signal.SIGKILL)
+    until(lambda: len(children_in(here, "balancer-1")) == 2, "its next life has one as well")
+    assert alive(first)
+    return children_in(here, "balancer-1")
+
+
+def test_what_a_child_leaves_to_its_next_life_goes_on_until_the_child_is_not_wanted(
+    here: House, tmp_path: Path
+) -> None:
+    elsewhere = subprocess.Popen([str(shutil.which("sleep")), "600"], cwd=tmp_path)
+    try:
+        here.start(leaving(tmp_path / "run"))
+        left = left_after_a_kill(here)
+        assert here.client.ask("stop", node="balancer-1")["how"] == "drained"
+        assert not any(alive(pid) for pid in left)
+        assert "killed 2 that balancer-1 left running" in here.log()
+        assert elsewhere.poll() is None
+    finally:
+        elsewhere.kill()
+        elsewhere.wait()
+
+
+def test_it_ends_with_the_deployment_and_also_when_the_keeper_is_gone(here: House, tmp_path: Path) -> None:
+    here.start(leaving(tmp_path / "run"))
+    left = left_after_a_kill(here)
+    here.kill_keeper()
+    os.kill(left_running(here.state)[0].process.pid, signal.SIGKILL)
+    until(lambda: len(left_running(here.state)) == 1, "only what it left still runs")
+    assert stop_left(left_running(here.state)) == {"balancer-1": "killed"}
+    assert not any(alive(pid) for pid in left)
+    assert not left_running(here.state)
+
+
+def test_a_keeper_that_starts_anew_ends_it_because_it_may_hold_the_public_socket(here: House, tmp_path: Path) -> None:
+    here.start(leaving(tmp_path / "run"))
+    left = left_after_a_kill(here)
+    pid = here.fact("balancer-1")["pid"]
+    here.kill_keeper()
+    os.kill(pid, signal.SIGKILL)
+    assert wait_until_gone(pid, 5.0)
+    here.start()
+    assert not any(alive(pid) for pid in left)
+    assert not here.client.nodes()

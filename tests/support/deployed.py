@@ -16,6 +16,8 @@ from typing import Any
 
 from tenfold.engines.postgres.home import home_of
 from tenfold.hosts.client import left_running, wait_until_gone
+from tenfold.hosts.identity import is_alive
+from tenfold.hosts.leftovers import left_programs
 
 COMMAND = (sys.executable, "-P", "-m", "tenfold.cli.main")
 LIMIT_S = 60.0
@@ -143,7 +145,9 @@ class Deployed:
 
     def _recorded(self) -> list[int]:
         """Processes of another user, whose environment may not name this folder."""
-        return [record.process.pid for record in left_running(self.state) if record.process]
+        left = left_running(self.state)
+        own = [record.process for record in left if record.process and is_alive(record.process)]
+        return [one.pid for one in [*own, *(one for record in left for one in left_programs(record.launch))]]
 
 
 @contextlib.contextmanager

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 from tenfold.core.files import private_dir
 from tenfold.hosts import wire
 from tenfold.hosts.client import KeeperClient, KeeperStart, left_running, start_keeper, wait_until_gone
+from tenfold.hosts.identity import is_alive
+from tenfold.hosts.leftovers import end_left_programs
 from tenfold.hosts.logs import Rotation
 from tenfold.hosts.records import Launch
 
@@ -103,8 +105,10 @@ class House:
             os.kill(pid, signal.SIGKILL)
             wait_until_gone(pid, LIMIT_S)
         for record in left_running(self.state):
-            os.kill(record.process.pid, signal.SIGKILL)
-            wait_until_gone(record.process.pid, LIMIT_S)
+            if record.process and is_alive(record.process):
+                os.kill(record.process.pid, signal.SIGKILL)
+                wait_until_gone(record.process.pid, LIMIT_S)
+            end_left_programs(record.launch)
 
 
 def ask_pid(conn: socket.socket) -> int:

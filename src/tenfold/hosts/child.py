@@ -22,7 +22,7 @@ from tenfold.hosts import wire
 from tenfold.hosts.accounts import account_of, inherited
 from tenfold.hosts.backoff import Backoff
 from tenfold.hosts.identity import Identity
-from tenfold.hosts.leftovers import end_leftovers
+from tenfold.hosts.leftovers import end_left_programs, end_leftovers
 from tenfold.hosts.logs import last_report, open_for_child, tail
 from tenfold.hosts.process import Process, Reaper, adopt
 from tenfold.hosts.records import Launch, Record, Records
@@ -132,6 +132,8 @@ class Child:
         except TenfoldError as error:
             self._fail(wire.error_body(error))
         finally:
+            if self.launch.leaves:
+                self._say_killed(await asyncio.to_thread(end_left_programs, self.launch))
             if self.state != "failed":
                 self.state = "ended"
             self._around.records.remove(self.launch.node)
@@ -161,9 +163,11 @@ class Child:
 
     async def _end_leftovers(self, ended: Identity) -> None:
         if self.launch.owns:
-            count = await asyncio.to_thread(end_leftovers, self.launch.argv[0], self.launch.owns, ended)
-            if count:
-                self._around.say(f"killed {count} that {self.launch.node} left running")
+            self._say_killed(await asyncio.to_thread(end_leftovers, self.launch.argv[0], self.launch.owns, ended))
+
+    def _say_killed(self, count: int) -> None:
+        if count:
+            self._around.say(f"killed {count} that {self.launch.node} left running")
 
     def _note_end(self, process: Process) -> None:
         log = self._around.log_of(self.launch.node)

@@ -16,6 +16,7 @@ from tenfold.core.errors import TenfoldError, Unavailable
 from tenfold.core.files import storage_errors
 from tenfold.hosts import wire
 from tenfold.hosts.identity import identity_of, is_alive, open_pidfd, send_signal
+from tenfold.hosts.leftovers import end_left_programs, left_programs
 from tenfold.hosts.logs import Rotation, tail
 from tenfold.hosts.process import launch_detached
 from tenfold.hosts.records import Launch, Record, Records
@@ -154,7 +155,11 @@ def wait_until_gone(pid: int, timeout_s: float) -> bool:
 
 def left_running(state: Path) -> list[Record]:
     """What a keeper that is gone left running, by its records."""
-    return [record for record in Records(state / "run").read_all() if record.process and is_alive(record.process)]
+    return [record for record in Records(state / "run").read_all() if _runs(record) or left_programs(record.launch)]
+
+
+def _runs(record: Record) -> bool:
+    return record.process is not None and is_alive(record.process)
 
 
 def stop_left(records: Sequence[Record]) -> dict[str, str]:
@@ -176,13 +181,18 @@ def _signal(record: Record, number: int) -> None:
 
 
 def _await_end(record: Record) -> str:
-    assert record.process is not None, "only what ran can end"
-    if wait_until_gone(record.process.pid, record.launch.grace_s):
-        return "drained"
-    _signal(record, signal.SIGKILL)
-    if not wait_until_gone(record.process.pid, 10.0):
-        raise Unavailable(f"{record.launch.node} (pid {record.process.pid}) does not end, not even by SIGKILL.")
-    return "killed"
+    drained = _ended(record, record.launch.grace_s)
+    if not drained:
+        _signal(record, signal.SIGKILL)
+        if not _ended(record, 10.0):
+            pid = record.process.pid if record.process else 0
+            raise Unavailable(f"{record.launch.node} (pid {pid}) does not end, not even by SIGKILL.")
+    return "killed" if end_left_programs(record.launch) or not drained else "drained"
+
+
+def _ended(record: Record, within_s: float) -> bool:
+    """Whether exactly this process has ended within that time; who has its pid since is none of our business."""
+    return not _runs(record) or (record.process is not None and wait_until_gone(record.process.pid, within_s))
 
 
 def forget(state: Path, records: Iterable[Record]) -> None:

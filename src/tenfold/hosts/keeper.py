@@ -31,6 +31,7 @@ from tenfold.core.files import FileLock, private_dir, storage_errors
 from tenfold.hosts import wire
 from tenfold.hosts.child import EXIT_HOPELESS, Child, Surroundings
 from tenfold.hosts.identity import is_alive
+from tenfold.hosts.leftovers import end_left_programs
 from tenfold.hosts.listener import open_listener, recover_listener
 from tenfold.hosts.logs import Mirror, Rotation, rotate
 from tenfold.hosts.ports import Ports
@@ -96,7 +97,10 @@ class Keeper:
                 hint="Ask it with `tenfold status`.",
                 code="TF-KEEPER-RUNS",
             )
-        alive = [record for record in self._records.read_all() if record.process and is_alive(record.process)]
+        known = self._records.read_all()
+        alive = [record for record in known if record.process and is_alive(record.process)]
+        if not alive:  # a balancer's HAProxy alone is no deployment, and it holds the public socket
+            sum(end_left_programs(record.launch) for record in known)
         self._public = self._take_listener(alive)
         with storage_errors("listen on", self._run / "keeper.sock"):
             self._control = wire.listen_unix(self._run / "keeper.sock")

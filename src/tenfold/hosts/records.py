@@ -31,9 +31,11 @@ class Launch:
     `listener`: it inherits the public socket (and can hand it back). `socket`: it answers on `run/<node>.sock`.
     `map`: it wants to hear of new map epochs. `restart`: it is started again when it ends. `grace_s`: seconds between
     `stop_signal` (by its name) and SIGKILL. `stage`: children of a lower stage are stopped first when everything stops:
-    0 who changes the deployment, 1 who serves, 2 what those stand on. `user`: who it runs as when the keeper is root;
-    it sees no variables of root's then. An ordinary user's keeper runs everything as that user. `owns`: a folder; what
-    the child's program left running in it when it ended is killed.
+    0 who changes the deployment, 1 who stands before those that serve, 2 who serves, 3 what those stand on. `user`: who
+    it runs as when the keeper is root; it sees no variables of root's then. An ordinary user's keeper runs everything
+    as that user. `owns`: a folder; what the child's program left running in it when it ended is killed. `leaves`: the
+    path of another program, which the child runs in the folder that it owns and which goes on while the child is
+    started again, because its next life takes it back; when there is to be no next life, it is killed.
     """
 
     node: str
@@ -49,6 +51,7 @@ class Launch:
     user: str = ""
     stop_signal: str = "SIGTERM"
     owns: str = ""
+    leaves: str = ""
 
     def __post_init__(self) -> None:
         if not NODE_NAME.match(self.node):
@@ -61,6 +64,8 @@ class Launch:
             raise UsageError(f"{self.node}: a grace of {self.grace_s} s is not between 0 and 3600.")
         if self.stop_signal not in STOP_SIGNALS:
             raise UsageError(f"{self.node} is stopped with one of {', '.join(STOP_SIGNALS)}, not {self.stop_signal!r}.")
+        if self.leaves and not self.owns:
+            raise UsageError(f"{self.node} leaves {self.leaves} running: it must say in which folder, which it owns.")
 
     @property
     def stop_number(self) -> signal.Signals:
@@ -85,6 +90,7 @@ def launch_of(value: Mapping[str, Any]) -> Launch:
             user=str(value.get("user", "")),
             stop_signal=str(value.get("stop_signal", "SIGTERM")),
             owns=str(value.get("owns", "")),
+            leaves=str(value.get("leaves", "")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"This does not say how to start a process: {error!r}.") from None

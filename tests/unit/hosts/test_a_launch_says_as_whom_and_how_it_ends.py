@@ -16,7 +16,9 @@ from tenfold.hosts.accounts import account_of, inherited
 from tenfold.hosts.identity import Identity
 from tenfold.hosts.records import Launch, Record, Records, launch_of
 
-SERVER = Launch("db-1", ("/bin/true",), "/", user="nobody", stop_signal="SIGINT", stage=2, owns="/data")
+SERVER = Launch(
+    "db-1", ("/bin/true",), "/", user="nobody", stop_signal="SIGINT", stage=2, owns="/data", leaves="/bin/sh"
+)
 
 
 def test_it_survives_the_wire_and_the_disk(tmp_path: Path) -> None:
@@ -27,10 +29,11 @@ def test_it_survives_the_wire_and_the_disk(tmp_path: Path) -> None:
 
 
 def test_a_record_from_before_these_fields_is_read(tmp_path: Path) -> None:
-    launch = {name: value for name, value in asdict(SERVER).items() if name not in ("user", "stop_signal", "owns")}
+    later = ("user", "stop_signal", "owns", "leaves")
+    launch = {name: value for name, value in asdict(SERVER).items() if name not in later}
     (tmp_path / "db-1.json").write_text(json.dumps({"launch": launch, "process": None}))
     (record,) = Records(tmp_path).read_all()
-    assert (record.launch.user, record.launch.stop_signal, record.launch.owns) == ("", "SIGTERM", "")
+    assert [getattr(record.launch, name) for name in later] == ["", "SIGTERM", "", ""]
     assert record.launch.stop_number == signal.SIGTERM
 
 
@@ -38,6 +41,11 @@ def test_a_record_from_before_these_fields_is_read(tmp_path: Path) -> None:
 def test_only_signals_that_ask_are_taken(name: str) -> None:
     with pytest.raises(UsageError, match="is stopped with one of SIGTERM, SIGINT, SIGQUIT"):
         Launch("db-1", ("x",), "/", stop_signal=name)
+
+
+def test_who_leaves_a_program_running_says_where(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="balancer-1 leaves /bin/sh running: it must say in which folder"):
+        Launch("balancer-1", ("x",), "/", leaves="/bin/sh")
 
 
 def test_only_root_runs_processes_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
