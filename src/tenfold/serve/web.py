@@ -12,28 +12,27 @@ import faulthandler
 import logging
 import os
 import signal
-import socket
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
 import uvloop
 
-from tenfold.core.errors import SpecError, TenfoldError, Unavailable, UsageError
+from tenfold.core.errors import TenfoldError, Unavailable, UsageError
 from tenfold.core.files import allow_many_descriptors
 from tenfold.serve.access import AccessLog
 from tenfold.serve.asgi import TenfoldASGI
 from tenfold.serve.drain import Drain
+from tenfold.serve.environment import Environment, inherited_listener, read_environment, read_map, stamp_of
 from tenfold.serve.errorlog import error_line, log_to_stderr
 from tenfold.serve.loading import load_app
 from tenfold.serve.metrics import BUCKETS_S
 from tenfold.serve.node import Facts, NodeSocket
 from tenfold.serve.protocol import SWEEP_S, WebProtocol
 from tenfold.serve.settings import settings_of
-from tenfold.topology.map import Map, decode
+from tenfold.topology.map import Map
 
 EXIT_CANNOT_START = 3
 """Starting again will not help: somebody has to change something first."""
@@ -49,43 +48,6 @@ LEAVE_IN_FLIGHT_S = 2
 """What is still being answered when the drain's limit has passed gets this much longer, in seconds."""
 
 log = logging.getLogger("tenfold.serve")
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """What the keeper tells a web process."""
-
-    node: str
-    map_path: Path
-    socket_path: Path
-    listen_fd: int
-
-
-def read_environment(variables: Mapping[str, str]) -> Environment:
-    """Raises `UsageError` naming the variable that is missing or wrong."""
-    try:
-        return Environment(
-            node=variables["TENFOLD_NODE"],
-            map_path=Path(variables["TENFOLD_MAP"]),
-            socket_path=Path(variables["TENFOLD_NODE_SOCKET"]),
-            listen_fd=int(variables["TENFOLD_LISTEN_FD"]),
-        )
-    except KeyError as error:
-        reason = f"The environment variable {error.args[0]} is missing"
-    except ValueError:
-        reason = f"TENFOLD_LISTEN_FD is {variables['TENFOLD_LISTEN_FD']!r}, which is not a file descriptor"
-    raise UsageError(
-        f"{reason}.",
-        hint="Web processes are started by the keeper: use `tenfold up`, or `uvicorn package.module:app` without one.",
-    )
-
-
-def read_map(path: Path) -> Map:
-    """Raises `SpecError` for a file that is missing or not a map."""
-    try:
-        return decode(path.read_bytes(), str(path))
-    except OSError as error:
-        raise SpecError(f"The map {path} cannot be read: {error.strerror}.", hint="Start with `tenfold up`.") from None
 
 
 class EmbeddedServer(uvicorn.Server):
@@ -209,7 +171,7 @@ class WebProcess:
     def _look(self) -> None:
         """Looks at the map file, and adopts it when it was replaced."""
         self._app.looked()
-        stamp = _stamp(self._environment.map_path)
+        stamp = stamp_of(self._environment.map_path)
         if stamp == self._stamp:
             return
         self._stamp = stamp
@@ -237,22 +199,6 @@ class WebProcess:
         os._exit(EXIT_FATAL)
 
 
-def inherited_listener(fd: int) -> socket.socket:
-    """The listener behind `fd`, with its true family and protocol: with another protocol than TCP, TCP_NODELAY would
-    not be set and each keep-alive request would take 40 ms. Raises `UsageError` for anything but a listening socket."""
-    try:
-        listener = socket.socket(fileno=fd)
-        listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    except OSError as error:
-        raise UsageError(
-            f"TENFOLD_LISTEN_FD={fd} is not a socket: {error.strerror}.", hint="Use `tenfold up`."
-        ) from None
-    if not listening:
-        raise UsageError(f"TENFOLD_LISTEN_FD={fd} is a socket that does not listen.", hint="Use `tenfold up`.")
-    listener.set_inheritable(False)
-    return listener
-
-
 def _config(app: TenfoldASGI, current: Map) -> uvicorn.Config:
     return uvicorn.Config(
         app,
@@ -269,15 +215,6 @@ def _config(app: TenfoldASGI, current: Map) -> uvicorn.Config:
         timeout_keep_alive=round(settings_of(current).keep_alive_s),
         timeout_graceful_shutdown=LEAVE_IN_FLIGHT_S,
     )
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Changes whenever the file is replaced; None while it is missing."""
-    try:
-        facts = path.stat()
-    except OSError:
-        return None
-    return facts.st_ino, facts.st_mtime_ns
 
 
 def _exit_code(error: BaseException) -> int:
