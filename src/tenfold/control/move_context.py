@@ -24,7 +24,8 @@ from tenfold.hosts import wire
 from tenfold.moves.context import HELD_PATIENCE_S, Access, PublishResult
 from tenfold.topology.map import Map, ServerMap
 from tenfold.topology.steps import step_of
-from tenfold.topology.wants import Wants, wanted_map
+from tenfold.topology.targets import wanted_map
+from tenfold.topology.wants import Wants
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -9,7 +9,8 @@ from typing import Any
 from tenfold.core.errors import UsageError
 from tenfold.topology.map import Map
 from tenfold.topology.steps import find_step
-from tenfold.topology.wants import Wants, climb_wants, descend_wants, moves_between, wanted_map, wants_of
+from tenfold.topology.targets import moves_between, wanted_map
+from tenfold.topology.wants import Wants, climb_wants, descend_wants, wants_of
 
 
 @dataclass(frozen=True)

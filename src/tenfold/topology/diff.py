@@ -36,7 +36,9 @@ EFFECTS: dict[str, Effect] = {
     "public.host": _START,
     "public.port": _START,
     "public.body_limit": _LIVE,
-    "web.processes": _LIVE,
+    "public.door": _MOVE,
+    "public.tls": _LIVE,
+    "web.processes": _LIVE,  # of those that run; more and fewer are the move change_web
     "web.access_log": _LIVE,
     "web.metrics": _LIVE,
     "web.drain_limit_s": _LIVE,
@@ -55,6 +57,14 @@ EFFECTS: dict[str, Effect] = {
     "log.keep": _LIVE,
     "settings": _LIVE,
     "nodes": _LIVE,
+    "balancer.strategy": _LIVE,
+    "balancer.weights": _LIVE,
+    "balancer.server_connections": _LIVE,
+    "balancer.queue": _LIVE,
+    "balancer.compression": _LIVE,
+    "balancer.header_timeout_s": _LIVE,
+    "balancer.slow_start_s": _LIVE,
+    "routes": _LIVE,
 }
 """What a change of each field takes; `settings` and `nodes` stand for each one of theirs. The epoch is not compared."""
 

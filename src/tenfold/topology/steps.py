@@ -77,16 +77,22 @@ def _separate_database() -> Step:
     )
 
 
+def _load_balancer() -> Step:
+    return Step(
+        3,
+        "load-balancer",
+        "load balancer",
+        "Several web servers answer behind one public address, with private addresses inside; one may die unnoticed.",
+        ("HAProxy",),
+        True,
+        lambda current: current.public.door == "balancer" and any(node.role == "balancer" for node in current.nodes),
+    )
+
+
 STEPS: tuple[Step, ...] = (
     _one_server(),
     _separate_database(),
-    _later(
-        3,
-        "load balancer",
-        "Several web servers answer behind one public address, with private addresses inside.",
-        ("HAProxy",),
-        _runs("balancer"),
-    ),
+    _load_balancer(),
     _later(
         4,
         "database replication",

@@ -1,18 +1,27 @@
-"""What commands want of the topology beyond tenfold.toml, and the moves that lead there from a running map.
+"""What commands want of the topology beyond tenfold.toml; targets.py has the moves that lead there.
 
-`climb` and `descend` change these wants; a map meets them or a move makes it. They are written beside the map
-(`.tenfold/wants.json`), so that a map that was lost is not taken for a deployment on its first step.
+`climb`, `descend`, `scale`, `deploy` and `rollback` change these wants; a map meets them or a move makes it. They are
+written beside the map (`.tenfold/wants.json`), so that a map that was lost is not taken for a deployment on its first
+step.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from tenfold.core.errors import SpecError, UsageError
 from tenfold.topology.map import DatabaseBackend, Map
 from tenfold.topology.steps import STEPS, Step, highest_existing, step_of
+
+BALANCERS: Final = 2
+"""How many stand before the web servers, when any do: one may die, or be started anew, while the other accepts."""
+
+WEB_MAX = 64
+"""Web servers of one service at most."""
 
 
 class Wants(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -24,61 +33,75 @@ class Wants(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     database: DatabaseBackend = "sqlite"
-    balancers: int = 0
-    web: int = 0
+    balancers: Literal[0, 2] = 0
+    web: Annotated[int, msgspec.Meta(ge=0, le=WEB_MAX)] = 0
     web_instead_of: int = 0
     version: str = ""
 
 
-MoveName = Literal["copy_to_postgres", "return_to_sqlite", "drop_way_back"]
+def web_count(content: Map, wants: Wants) -> int:
+    """How many web servers are to run: 1 without balancers, with them as many as wanted, or as tenfold.toml says.
 
-_MOVES: dict[tuple[DatabaseBackend, DatabaseBackend], MoveName] = {
-    ("sqlite", "postgres"): "copy_to_postgres",
-    ("postgres", "sqlite"): "return_to_sqlite",
-}
+    tenfold.toml (`content`) may ask for one; behind balancers it is two, so that one may die or be replaced.
+    """
+    if not wants.balancers:
+        return 1
+    if wants.web and wants.web_instead_of == content.web.processes:
+        return wants.web
+    return max(2, content.web.processes)
 
 
 def wants_of(current: Map) -> Wants:
-    """What a running map meets."""
-    return Wants(current.database.backend)
-
-
-def wanted_map(current: Map, wants: Wants) -> Map:
-    """`current` as it is once the wants are met; the moves fill in what only they can know (the server's address)."""
-    if wants_of(current) == wants:
-        return current
-    database = msgspec.structs.replace(current.database, backend=wants.database, standby="", gate="open")
-    moved = msgspec.structs.replace(current, database=database)
-    return msgspec.structs.replace(moved, step=step_of(moved))
-
-
-def moves_between(current: Map, wants: Wants) -> tuple[MoveName, ...]:
-    """The moves that lead from a running map to the wants, in order; empty when it meets them.
-
-    Raises `UsageError` for a way that is no longer open.
-    """
-    was, becomes = current.database.backend, wants.database
-    if was == becomes:
-        return ()
-    if (was, becomes) == ("postgres", "sqlite") and not current.database.way_back:
-        raise _no_way_back(current)
-    return (_MOVES[was, becomes],)
-
-
-def _no_way_back(current: Map) -> UsageError:
-    server = current.database.server
-    dump = "pg_dump --data-only --column-inserts --schema=public"
-    where = f"-h {server.host} -p {server.port} -U {server.user} {server.database}" if server else current.service
-    secret = f'PGPASSWORD="$(cat .tenfold/{server.secret})" ' if server else ""
-    return UsageError(
-        "The way back to SQLite was closed by `tenfold finalize`: the SQLite file has not followed the writes since.",
-        hint=f"The data can be taken out as a dump: {secret}{dump} {where}",
-        code="TF-NO-WAY-BACK",
+    """What a running map meets: wants from which no move leads anywhere."""
+    door = current.public.door == "balancer" and bool(current.of_role("balancer"))
+    web = current.of_role("web")
+    serving = [node for node in web if node.traffic == "on"] or web
+    found = Wants(
+        database=current.database.backend,
+        balancers=BALANCERS if door else 0,
+        version=serving[0].version if serving else "",
     )
+    return _with_web(current, found, len(serving)) if door else found
 
 
-_DATABASE_OF: dict[str, DatabaseBackend] = {"one-server": "sqlite", "separate-database": "postgres"}
-"""Where the data is when a step has just been taken."""
+def _with_web(current: Map, wants: Wants, web: int) -> Wants:
+    """The wants with that many web servers; what tenfold.toml says anyhow is not said twice."""
+    plain = msgspec.structs.replace(wants, web=0, web_instead_of=0)
+    if web in (0, web_count(current, plain)):
+        return plain
+    return msgspec.structs.replace(plain, web=web, web_instead_of=current.web.processes)
+
+
+def scale_wants(current: Map, wants: Wants, web: int) -> Wants:
+    """The wants of `scale web=N`. Raises `UsageError` (TF-SCALE) for a number that cannot be, and before step 3."""
+    if not 1 <= web <= WEB_MAX:
+        raise UsageError(
+            f"{current.service} cannot run {web} web servers: it runs 1 to {WEB_MAX}.",
+            hint="`tenfold scale web=4` makes it four.",
+            code="TF-SCALE",
+        )
+    if not wants.balancers or not current.of_role("balancer"):
+        raise UsageError(
+            f"{current.service} has no load balancer yet, so one web server answers alone.",
+            hint="`tenfold climb 3` puts balancers before it; then `tenfold scale` adds web servers.",
+            code="TF-SCALE",
+        )
+    return _with_web(current, wants, web)
+
+
+@dataclass(frozen=True)
+class _Delta:
+    """What a step adds to the wants when it is climbed, and what they are without it."""
+
+    up: Mapping[str, Any]
+    down: Mapping[str, Any]
+
+
+_DELTAS: dict[str, _Delta] = {
+    "one-server": _Delta(up={}, down={}),
+    "separate-database": _Delta(up={"database": "postgres"}, down={"database": "sqlite"}),
+    "load-balancer": _Delta(up={"balancers": BALANCERS}, down={"balancers": 0, "web": 0, "web_instead_of": 0}),
+}
 
 
 def climb_wants(current: Map, wanted: Step | None, *, only: bool = False) -> Wants:
@@ -92,23 +115,26 @@ def climb_wants(current: Map, wanted: Step | None, *, only: bool = False) -> Wan
         if not step.exists:
             raise step.missing()
         if not step.holds(current):
-            found = msgspec.structs.replace(found, database=_DATABASE_OF[step.slug])
+            found = msgspec.structs.replace(found, **_DELTAS[step.slug].up)
     return found
 
 
 def descend_wants(current: Map, wanted: Step | None) -> Wants:
-    """The wants of `descend STEP` (None: one step down). Raises `UsageError` for a step above the present one."""
-    here = step_of(current)
-    number = wanted.number if wanted else max(here - 1, 1)
-    if number > here:
+    """The wants of `descend STEP` (None: without the highest step that holds).
+
+    A step that was taken alone, above a gap, goes too. Raises `UsageError` for a step above all that hold.
+    """
+    top = max((step.number for step in STEPS if step.holds(current)), default=1)
+    number = wanted.number if wanted else max(top - 1, 1)
+    if number > top:
         raise UsageError(
-            f"{current.service} is on step {here}, which is below step {number}.",
+            f"{current.service} is on step {step_of(current)}, which is below step {number}.",
             hint=f"`tenfold climb {number}` goes up.",
         )
     found = wants_of(current)
-    for step in reversed(STEPS[number:here]):
-        below = STEPS[step.number - 2]
-        found = msgspec.structs.replace(found, database=_DATABASE_OF.get(below.slug, found.database))
+    for step in reversed(STEPS[number:top]):
+        if step.holds(current):
+            found = msgspec.structs.replace(found, **_DELTAS[step.slug].down)
     return found
 
 
