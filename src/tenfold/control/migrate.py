@@ -5,6 +5,10 @@ the controller. First come Tenfold's own numbered migrations, then the service's
 `migrations/` folder, else by creating the tables and indexes that are missing. The writer's lock is held throughout:
 web processes that run wait with their writes and then go on.
 
+`--version V` takes the code of that version (a folder of `.tenfold/versions`) instead of the folder's. `--phase` does
+half of it, for a deploy: `expand` what code from before can live with, `contract` the rest once that code has left.
+`--pending` changes nothing and says whether there is something to do, as `{"pending": true, "what": [sentences]}`.
+
 Exit 0 with the report as the last line of standard output, or 1 with `{"error": {...}}` as the last line of standard
 error. Killed at any point, it can be run again.
 """
@@ -25,7 +29,7 @@ import sqlalchemy as sa
 from tenfold.control.migrations.backup import back_up
 from tenfold.control.migrations.facts import Facts
 from tenfold.control.migrations.performing import perform
-from tenfold.control.migrations.planning import HasTables, Report, describe, plan, tried
+from tenfold.control.migrations.planning import PHASES, HasTables, Phase, Report, describe, plan, tried
 from tenfold.control.migrations.revisions import Revisions
 from tenfold.control.migrations.store import empty_store, open_store
 from tenfold.control.migrations.writing import write_revisions
@@ -45,9 +49,15 @@ LOCK_WAIT_S = 30.0
 LOCK_LOOK_S = 0.01
 
 
-def load_service(wanted: maps.Map) -> HasTables:
-    """Imports the service's app and returns its Tenfold object. `AppError` names file and line when that fails."""
-    return cast(HasTables, load_app(wanted.app, Path(wanted.root)).runtime)
+def load_service(wanted: maps.Map, version: str = "") -> HasTables:
+    """Imports the service's app and returns its Tenfold object; `version`: whose code (empty: the folder's).
+
+    `AppError` names file and line when that fails. One process can load one version.
+    """
+    root = wanted.code_of(version)
+    if version and wanted.root in sys.path:
+        sys.path.remove(wanted.root)  # what this version does not have is not to be found in another one
+    return cast(HasTables, load_app(wanted.app, Path(root)).runtime)
 
 
 def migrate(
@@ -55,11 +65,14 @@ def migrate(
     root: Path,
     path: Path,
     *,
+    phase: Phase | None = None,
     dry_run: bool = False,
     backup: bool = True,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Report:
     """Brings the database file `path` up to date with `service`, whose revisions live below `root`.
+
+    `phase`: only that half of it (see `in_phase`); None does all.
 
     Raises MigrationNeeded, MigrationFailed, UsageError, Unavailable (another process holds the lock for 30 s),
     StorageFull, StorageDamaged. Each revision is one transaction; after an error the database is as it was before the
@@ -70,10 +83,10 @@ def migrate(
     if dry_run:
         opened = open_store(path) if path.exists() else empty_store()
         with opened as store:
-            return plan(revisions, code, store, clock.wall_us).report(str(path), dry_run=True, notes=notes)
+            return plan(revisions, code, store, clock.wall_us, phase).report(str(path), dry_run=True, notes=notes)
     private_dir(path.parent)
     with _turn(path, clock), open_store(path) as store:
-        planned = plan(revisions, code, store, clock.wall_us)
+        planned = plan(revisions, code, store, clock.wall_us, phase)
         kept, untold = None, ""
         if backup and planned.target and store.facts():
             kept, untold = back_up(store.raw, path, planned.target)
@@ -108,27 +121,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line of this module; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="tenfold.control.migrate")
     parser.add_argument("--map", type=Path, required=True)
+    parser.add_argument("--version", default="", help="the code of this version instead of the folder's")
+    parser.add_argument("--phase", choices=PHASES, help="only what comes before, or after, the change of the code")
+    parser.add_argument("--pending", action="store_true", help="say whether there is something to do, and do nothing")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--no-backup", action="store_true")
     chosen = parser.parse_args(arguments)
     try:
-        report = _from_map(chosen.map.absolute(), dry_run=chosen.dry_run, backup=not chosen.no_backup)
+        report = migrate_map(
+            _map_in(chosen.map.absolute()),
+            version=chosen.version,
+            phase=chosen.phase,
+            dry_run=chosen.dry_run or chosen.pending,
+            backup=not chosen.no_backup,
+        )
     except TenfoldError as error:
         said = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
         sys.stderr.write(msgspec.json.encode(said).decode() + "\n")
         return 1
-    lines = [msgspec.json.encode(report).decode()] if chosen.json else describe(report)
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write("\n".join(_told(report, pending=chosen.pending, as_json=chosen.json)) + "\n")
     return 0
 
 
-def _from_map(map_path: Path, *, dry_run: bool, backup: bool) -> Report:
+def _told(report: Report, *, pending: bool, as_json: bool) -> list[str]:
+    if pending:
+        what = describe(report, told_only=True)
+        return [msgspec.json.encode({"pending": report.changes, "what": what}).decode()]
+    return [msgspec.json.encode(report).decode()] if as_json else describe(report)
+
+
+def _map_in(map_path: Path) -> maps.Map:
     try:
         data = map_path.read_bytes()
     except OSError as error:
         raise UsageError(f"The map {map_path} cannot be read: {error.strerror}.", hint="Use `tenfold up`.") from error
-    return migrate_map(maps.decode(data, str(map_path)), dry_run=dry_run, backup=backup)
+    return maps.decode(data, str(map_path))
 
 
 def check_revisions(service: HasTables, root: Path, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -155,18 +183,23 @@ def write_next_for_map(service: HasTables, wanted: maps.Map, message: str) -> li
     return write_next(service, root, Path(wanted.database.path), message)
 
 
-def migrate_map(wanted: maps.Map, *, dry_run: bool = False, backup: bool = True) -> Report:
+def migrate_map(
+    wanted: maps.Map, *, version: str = "", phase: Phase | None = None, dry_run: bool = False, backup: bool = True
+) -> Report:
     """Brings the database that a map names, on any backend, up to date with the service; imports the service.
+
+    `version`: whose code, `phase`: which half of it; by default the folder's, and all.
 
     Raises what `migrate` raises, MigrationRefused while a move needs the database as it is, and on a server the errors
     TF-PG-... of a login that fails.
     """
-    service = load_service(wanted)
+    service, root = load_service(wanted, version), Path(wanted.code_of(version))
     if wanted.database.backend == "postgres":
         from tenfold.control.migrations.server import migrate_on_server  # noqa: PLC0415 - SQLite does not wait for it
 
-        return migrate_on_server(service, wanted, dry_run=dry_run, backup=backup)
-    return migrate(service, Path(wanted.root), Path(wanted.database.path), dry_run=dry_run, backup=backup)
+        return migrate_on_server(service, wanted, root=root, phase=phase, dry_run=dry_run, backup=backup)
+    path = Path(wanted.database.path)
+    return migrate(service, root, path, phase=phase, dry_run=dry_run, backup=backup)
 
 
 if __name__ == "__main__":

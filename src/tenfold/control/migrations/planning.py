@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 import sqlalchemy as sa
@@ -15,6 +15,17 @@ from tenfold.control.migrations.revisions import MigrationNeeded, Revision, Revi
 from tenfold.control.migrations.store import Store, built
 from tenfold.core.errors import UsageError
 from tenfold.topology.map import DatabaseMap
+
+Phase = Literal["expand", "contract"]
+"""Half of a migration, in a deploy: before the new code runs, or after the old code has left."""
+PHASES: tuple[Phase, ...] = ("expand", "contract")
+
+
+class TwoDeploys(UsageError):
+    """The revisions that are pending cannot be halved into what comes before the new code and what comes after."""
+
+    code = "TF-MIGRATE-6"
+    title = "These revisions need two deploys"
 
 
 class MigrationRefused(UsageError):
@@ -131,8 +142,40 @@ def tried(
         return code, check_agrees(revisions, empty, code, now_us)
 
 
-def plan(revisions: Revisions, code: Facts, store: Store, now_us: Callable[[], int]) -> Plan:
-    """What leads from the database in `store` to `code`. Raises MigrationNeeded and UsageError; changes nothing."""
+def plan(
+    revisions: Revisions, code: Facts, store: Store, now_us: Callable[[], int], phase: Phase | None = None
+) -> Plan:
+    """What leads from the database in `store` to `code`; of it only what belongs to `phase`, when there is one.
+
+    Raises MigrationNeeded and UsageError; changes nothing.
+    """
+    whole = _plan(revisions, code, store, now_us)
+    return whole if phase is None else in_phase(whole, phase)
+
+
+def in_phase(whole: Plan, phase: Phase) -> Plan:
+    """The half of a plan that belongs to `phase`. Pure.
+
+    `expand` is all that code from before can live with: our own tables, missing tables and indexes, and revisions up to
+    the first that contracts. `contract` is what is left then, if any of it contracts. Raises `TwoDeploys` when a
+    revision that contracts stands before one that expands: the new code needs the second, and the old one does not
+    survive the first.
+    """
+    first = next((at for at, revision in enumerate(whole.apply) if revision.kind == "contract"), len(whole.apply))
+    before, after = whole.apply[:first], whole.apply[first:]
+    if phase == "contract":
+        return Plan((), apply=whole.apply if after else (), notes=whole.notes)
+    late = next((revision for revision in after if revision.kind == "expand"), None)
+    if late is not None:
+        raise TwoDeploys(
+            f"Revision {after[0]} takes away what the running code may use, and revision {late}, which the new code"
+            " needs, comes after it.",
+            hint=f"Deploy twice: first the code whose last revision is {after[0].id}, then this.",
+        )
+    return msgspec.structs.replace(whole, apply=before)
+
+
+def _plan(revisions: Revisions, code: Facts, store: Store, now_us: Callable[[], int]) -> Plan:
     own = tuple(step.version for step in OWN_MIGRATIONS if step.version > store.own_version())
     have = store.facts()
     if not revisions:

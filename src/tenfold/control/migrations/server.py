@@ -7,7 +7,7 @@ from pathlib import Path
 from tenfold.control.engine import owner_login
 from tenfold.control.migrations import dumping
 from tenfold.control.migrations.performing import perform
-from tenfold.control.migrations.planning import HasTables, Report, plan, refuse_now, tried
+from tenfold.control.migrations.planning import HasTables, Phase, Report, plan, refuse_now, tried
 from tenfold.control.migrations.postgres import PostgresStore, at_server
 from tenfold.control.migrations.revisions import Revisions
 from tenfold.control.migrations.writing import write_revisions
@@ -25,11 +25,15 @@ def migrate_on_server(
     wanted: Map,
     login: ServerUrl | None = None,
     *,
+    root: Path | None = None,
+    phase: Phase | None = None,
     dry_run: bool = False,
     backup: bool = True,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Report:
     """Brings the database that `wanted` names up to date, as `login` (by default the one of its owner).
+
+    `root`: the folder with the revisions (by default the map's), `phase`: only that half of it (see `in_phase`).
 
     Revisions are tried in a schema of their own in that database, which is rolled back. A dump is kept before a change
     where one can be made. While a revision runs, writers wait; readers do not. Each revision is one transaction; after
@@ -41,11 +45,11 @@ def migrate_on_server(
     server = wanted.database.server
     assert server is not None, "a map with this backend names its server"
     owner = login or owner_login(Place(Path(wanted.root)), server)
-    revisions = Revisions(Path(wanted.root), service.name)
+    revisions = Revisions(root or Path(wanted.root), service.name)
 
     def work(store: PostgresStore) -> Report:
         code, notes = tried(revisions, service.metadata, store, clock.wall_us)
-        planned = plan(revisions, code, store, clock.wall_us)
+        planned = plan(revisions, code, store, clock.wall_us, phase)
         foreseen = planned.report(owner.shown, dry_run=dry_run, notes=notes)
         refuse_now(wanted.database, foreseen)
         if dry_run or not foreseen.changes:
