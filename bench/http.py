@@ -90,9 +90,9 @@ def rounds(
     return found
 
 
-def create(server: Server) -> str:
+def create(server: Server, **fields: str) -> str:
     """Makes one link; its code."""
-    body = json.dumps({"url": "https://example.com/some/page?with=query"}).encode()
+    body = json.dumps({"url": "https://example.com/some/page?with=query", **fields}).encode()
     request = urllib.request.Request(
         server.url + "/api/v1/data/shorten", data=body, headers={"content-type": "application/json"}
     )
