@@ -23,6 +23,8 @@ from tenfold.topology.map import Map, ServerMap, decode
 
 MAP_VARIABLE = "TENFOLD_MAP"
 """Environment variable with the path of the map file; set by the keeper."""
+NODE_VARIABLE = "TENFOLD_NODE"
+"""Environment variable with the name of this process's node in the map; set by the keeper."""
 
 LEAST_POOL = 2
 """Connections of one process at least: one that writes, and one that looks up what became of a lost COMMIT."""
@@ -193,12 +195,18 @@ def _config_of(current: Map) -> DatabaseConfig:
         epoch=current.epoch,
         hold_s=database.hold_s,
         queue=database.queue,
-        migrations=_migrations(Path(current.root)),
+        migrations=_migrations(Path(current.code_of(_own_version(current)))),
         backend=database.backend,
         standby=database.standby,
         server=_server(current, database.server) if wants_server and database.server is not None else None,
         held=database.gate == "held",
     )
+
+
+def _own_version(current: Map) -> str:
+    """The version of the code that this process runs; the folder's own when the map does not name this process."""
+    node = current.node(os.environ.get(NODE_VARIABLE, ""))
+    return "" if node is None else node.version
 
 
 def _server(current: Map, server: ServerMap) -> ServerConfig:

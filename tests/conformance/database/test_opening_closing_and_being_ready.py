@@ -160,6 +160,37 @@ def test_the_range_of_the_services_revisions(kit: Kit, tmp_path: Path) -> None:
     assert run(ready(config)) == (False, "revision r4 removed what this code needs: deploy the newer code")
 
 
+def test_what_contracts_at_the_end_may_still_be_pending(kit: Kit, tmp_path: Path) -> None:
+    """A deploy applies it when the code before has left; then this code is ready already, and stays so."""
+    files = {
+        "one": 'revision = "r1"\ndown_revision = None',
+        "two": 'revision = "r2"\ndown_revision = "r1"\nkind = "contract"',
+        "three": 'revision = "r3"\ndown_revision = "r2"',
+        "four": 'revision = "r4"\ndown_revision = "r3"\nkind: str = "contract"',
+        "five": 'revision = "r5"\ndown_revision = "r4"\nkind = "contract"',
+    }
+    write_revisions(tmp_path, files)
+    config = kit.create(tmp_path, database.metadata, migrations=tmp_path)
+    for name, kind in (("r1", "expand"), ("r2", "contract")):
+        kit.outside(revision("bank", name, kind))
+        assert run(ready(config)) == (False, "revision r3 has not been applied: run `tenfold migrate`")
+    for name, kind in (("r3", "expand"), ("r4", "contract"), ("r5", "contract"), ("r6", "expand")):
+        kit.outside(revision("bank", name, kind))
+        assert run(ready(config)) == (True, ""), name
+    kit.outside(revision("bank", "r7", "contract"))
+    assert run(ready(config)) == (False, "revision r7 removed what this code needs: deploy the newer code")
+
+
+def test_revisions_that_only_contract_need_nothing_first(kit: Kit, tmp_path: Path) -> None:
+    write_revisions(tmp_path, {"one": 'revision = "r1"\ndown_revision = None\nkind = "contract"'})
+    config = kit.create(tmp_path, database.metadata, migrations=tmp_path)
+    assert run(ready(config)) == (True, "")
+    kit.outside(revision("bank", "r1", "contract"))
+    assert run(ready(config)) == (True, "")
+    kit.outside(revision("bank", "r2", "contract"))
+    assert run(ready(config)) == (False, "revision r2 removed what this code needs: deploy the newer code")
+
+
 async def until(holds: Callable[[], bool], limit_s: float = 10.0) -> None:
     """Returns when it holds; a change may be noticed a moment later, by a look beside the work."""
     async with asyncio.timeout(limit_s):

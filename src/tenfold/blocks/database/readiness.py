@@ -1,13 +1,17 @@
 """Is the schema in the database one that this code can work with?
 
-The range of a service's code: its newest revision has been applied, and no *contracting* revision after it (which
-would have removed what this code still uses). So code of the last deploy stays ready while the next one expands.
+The range of a service's code: its newest revision has been applied, except that those at the end which *contract* may
+still be pending, since a deploy runs them when the code before it has left; and no contracting revision of newer code
+(which would have removed what this code still uses). So the code of the last deploy stays ready while the next one
+expands, and the next one is ready before it contracts.
 """
 
 from __future__ import annotations
 
 import ast
 import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import MetaData
@@ -17,22 +21,46 @@ from tenfold.blocks.database.schema import CURRENT_VERSION, OLDEST_READABLE, OWN
 from tenfold.core.errors import ContractError
 
 
-def newest_revision(folder: Path) -> str | None:
-    """The head of the revision files in `folder/versions`, without importing them; None when there are none."""
-    revisions: set[str] = set()
-    followed: set[str] = set()
-    for path in sorted(folder.glob("versions/*.py")):
-        found = _assigned(path)
-        revisions.update(found.get("revision", ()))
-        followed.update(found.get("down_revision", ()))
-    heads = revisions - followed
+@dataclass(frozen=True, slots=True)
+class SchemaRange:
+    """What code needs of the record of revisions: `needed` is applied, and no contracting one that is not `known`."""
+
+    needed: str | None = None
+    known: frozenset[str] = frozenset()
+
+
+def schema_range(folder: Path | None) -> SchemaRange:
+    """The range of the revision files in `folder/versions`, without importing them; an empty one without files."""
+    files = [_assigned(path) for path in sorted(folder.glob("versions/*.py"))] if folder is not None else []
+    by_id = {name: found for found in files for name in found.get("revision", ())}
+    heads = set(by_id) - {name for found in files for name in found.get("down_revision", ())}
     if len(heads) > 1:
         raise ContractError(
             f"The revisions in {folder} have several heads: {', '.join(sorted(heads))}.",
             hint="Let one of them follow the other (down_revision).",
             code="TF-SCHEMA-2",
         )
-    return heads.pop() if heads else None
+    needed = next(iter(heads), None)
+    while needed in by_id and by_id[needed].get("kind") == ("contract",):
+        needed = next(iter(by_id[needed].get("down_revision", ())), None)
+    return SchemaRange(needed, frozenset(by_id))
+
+
+def judge_revisions(rows: Iterable[tuple[str, str, int]], code: SchemaRange) -> str:
+    """What the recorded revisions (revision, kind, seq) of the service say against code of that range; empty when
+    nothing does."""
+    recorded = list(rows)
+    if not code.known:
+        return ""
+    applied = max((seq for revision, _, seq in recorded if revision == code.needed), default=0)
+    if code.needed is not None and not applied:
+        return unapplied(code.needed)
+    later = [
+        (seq, revision)
+        for revision, kind, seq in recorded
+        if kind == "contract" and seq > applied and revision not in code.known
+    ]
+    return contracted(min(later)[1]) if later else ""
 
 
 def _assigned(path: Path) -> dict[str, tuple[str, ...]]:
@@ -96,7 +124,7 @@ class Readiness:
     def __init__(self, config: DatabaseConfig, metadata: MetaData) -> None:
         self._service = config.service
         self._metadata = metadata
-        self._head = newest_revision(config.migrations) if config.migrations is not None else None
+        self._range = schema_range(config.migrations)
         self._seen: tuple[int, int] | None = None
         self._verdict = (False, "")
 
@@ -130,19 +158,8 @@ class Readiness:
         return newer(version) if removed else ""
 
     def _revision(self, connection: sqlite3.Connection) -> str:
-        if self._head is None:
-            return ""
-        applied = connection.execute(
-            "SELECT seq FROM tf_schema WHERE component = ? AND revision = ? ORDER BY seq DESC LIMIT 1",
-            (self._service, self._head),
-        ).fetchone()
-        if applied is None:
-            return unapplied(self._head)
-        later = connection.execute(
-            "SELECT revision FROM tf_schema WHERE component = ? AND kind = 'contract' AND seq > ? LIMIT 1",
-            (self._service, applied[0]),
-        ).fetchone()
-        return contracted(later[0]) if later else ""
+        rows = connection.execute("SELECT revision, kind, seq FROM tf_schema WHERE component = ?", (self._service,))
+        return judge_revisions(rows.fetchall(), self._range)
 
     def _missing(self, connection: sqlite3.Connection) -> str:
         for table in self._metadata.sorted_tables:

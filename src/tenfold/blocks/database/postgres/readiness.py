@@ -14,7 +14,15 @@ from typing import Any
 from sqlalchemy import MetaData
 
 from tenfold.blocks.database.backend import DatabaseConfig
-from tenfold.blocks.database.readiness import NO_TABLES, contracted, lacks, newer, newest_revision, too_old, unapplied
+from tenfold.blocks.database.readiness import (
+    NO_TABLES,
+    SchemaRange,
+    judge_revisions,
+    lacks,
+    newer,
+    schema_range,
+    too_old,
+)
 from tenfold.blocks.database.schema import CURRENT_VERSION, OLDEST_READABLE, OWN_COMPONENT
 from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError
@@ -42,7 +50,7 @@ class PostgresReadiness:
         self._metadata = metadata
         self._clock = clock
         self._reading = reading
-        self._head = newest_revision(config.migrations) if config.migrations is not None else None
+        self._range = schema_range(config.migrations)
         self._verdict = (False, "the database has not been looked at yet")
         self._looked_at = 0.0
         self._away_since: float | None = None
@@ -86,7 +94,7 @@ class PostgresReadiness:
             return NO_TABLES
         steps = [tuple(row) for row in await link.fetch(_STEPS, ())]
         columns = {row["name"]: set(row["columns"]) for row in await link.fetch(_COLUMNS, ())}
-        return judged(steps, self._config.service, self._head) or self._missing(columns)
+        return judged(steps, self._config.service, self._range) or self._missing(columns)
 
     def _missing(self, columns: dict[str, set[str]]) -> str:
         for table in self._metadata.sorted_tables:
@@ -96,7 +104,7 @@ class PostgresReadiness:
         return ""
 
 
-def judged(steps: list[tuple[Any, ...]], service: str, head: str | None) -> str:
+def judged(steps: list[tuple[Any, ...]], service: str, code: SchemaRange) -> str:
     """What the rows of `tf_schema` (component, revision, kind, seq) say against this code; empty when nothing does."""
     own = [(int(revision), kind) for component, revision, kind, _ in steps if component == OWN_COMPONENT]
     version = max((number for number, _ in own), default=0)
@@ -104,14 +112,5 @@ def judged(steps: list[tuple[Any, ...]], service: str, head: str | None) -> str:
         return too_old(version)
     if any(kind == "contract" and number > CURRENT_VERSION for number, kind in own):
         return newer(version)
-    if head is None:
-        return ""
-    applied = [seq for component, revision, _, seq in steps if (component, revision) == (service, head)]
-    if not applied:
-        return unapplied(head)
-    later = [
-        revision
-        for component, revision, kind, seq in steps
-        if component == service and kind == "contract" and seq > max(applied)
-    ]
-    return contracted(later[0]) if later else ""
+    rows = [(revision, kind, seq) for component, revision, kind, seq in steps if component == service]
+    return judge_revisions(rows, code)
