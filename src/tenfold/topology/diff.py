@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from tenfold.topology.map import Map, NodeMap
+from tenfold.topology.map import Map, NodeMap, RouteMap, TlsMap
 
 
 class Effect(Enum):
@@ -152,6 +152,16 @@ def _words(value: Any) -> str:
         case None:
             return "nothing"
         case NodeMap():
-            return f"a {value.role} node on {value.host}"
+            return _node_words(value)
+        case TlsMap():
+            return f"port {value.port} with {value.certificate}" + (", redirected to" if value.redirect else "")
+        case (RouteMap(), *_):
+            return ", ".join(f"{route.host}{route.path} to {' and '.join(route.to)}" for route in value)
         case _:
             return msgspec.json.encode(value).decode()
+
+
+def _node_words(node: NodeMap) -> str:
+    more = (f"at {node.address}" if node.address else "", f"with version {node.version}" if node.version else "")
+    off = "without traffic" if node.traffic == "off" else ""
+    return " ".join((f"a {node.role} node on {node.host}", *(words for words in (*more, off) if words)))

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from tenfold.core.errors import SpecError
+from tenfold.topology.door import SELF_SIGNED, TlsSpec
 from tenfold.topology.spec import Scalar, Spec
 from tenfold.topology.steps import step_of
 
@@ -187,8 +188,9 @@ class Map(msgspec.Struct, frozen=True):
 def map_of(spec: Spec, *, root: str, state: str, previous: Map | None, after: int = 0) -> Map:
     """The map that meets `spec`; `root` and `state` are absolute.
 
-    Nodes of `previous` that are still wanted keep their names, and the data stays where it is. The epoch follows from
-    `previous` and `after` as `next_map` says; when nothing differs, `previous` itself comes back.
+    Nodes, door and data stay where they are in `previous`: only moves change them. A first map has one web node,
+    whatever the spec says of web processes, because more of them are a move too. The epoch follows from `previous` and
+    `after` as `next_map` says; when nothing differs, `previous` itself comes back.
     """
     assert posixpath.isabs(root), "a map holds absolute paths only"
     assert posixpath.isabs(state), "a map holds absolute paths only"
@@ -216,7 +218,13 @@ def _map(spec: Spec, root: str, state: str, previous: Map | None) -> Map:
         step=0,
         root=root,
         state=state,
-        public=PublicMap(spec.public.host, spec.public.port, spec.public.body_limit),
+        public=PublicMap(
+            spec.public.host,
+            spec.public.port,
+            spec.public.body_limit,
+            door="web" if previous is None else previous.public.door,
+            tls=_tls(spec.tls, root, state),
+        ),
         web=WebMap(
             processes=spec.web.processes,
             access_log=spec.web.access_log,
@@ -228,7 +236,9 @@ def _map(spec: Spec, root: str, state: str, previous: Map | None) -> Map:
         cache=CacheMap(spec.cache.entries, spec.cache.bytes),
         log=LogMap(spec.log.rotate_size, spec.log.keep),
         settings=dict(spec.settings),
-        nodes=_web_nodes(spec.web.processes, running),
+        nodes=running if any(node.role == "web" for node in running) else (NodeMap("web-1", "web"), *running),
+        balancer=BalancerMap(**{name: getattr(spec.balancer, name) for name in BalancerMap.__struct_fields__}),
+        routes=tuple(RouteMap(each.host, each.path, each.to, each.strip, each.check) for each in spec.routes),
     )
     return msgspec.structs.replace(made, step=step_of(made))
 
@@ -245,13 +255,12 @@ def _database(spec: Spec, state: str, running: DatabaseMap | None) -> DatabaseMa
     return msgspec.structs.replace(made, server=server, **kept)
 
 
-def _web_nodes(count: int, running: tuple[NodeMap, ...]) -> tuple[NodeMap, ...]:
-    """The first `count` web nodes that run, and as many new ones as are missing, under the lowest free names."""
-    kept = tuple(node for node in running if node.role == "web")[:count]
-    taken = {node.name for node in kept}
-    names = (f"web-{number}" for number in range(1, 2 * count + 1))
-    free = [name for name in names if name not in taken]
-    return kept + tuple(NodeMap(name, "web") for name in free[: count - len(kept)])
+def _tls(spec: TlsSpec, root: str, state: str) -> TlsMap | None:
+    if spec.certificate is None:
+        return None
+    own = posixpath.join(state, "secrets", "self-signed.pem")
+    given = posixpath.normpath(posixpath.join(root, spec.certificate))
+    return TlsMap(spec.port, own if spec.certificate == SELF_SIGNED else given, spec.redirect)
 
 
 def _same(one: Map, other: Map) -> bool:

@@ -1,8 +1,9 @@
 """The spec: the topology that is wanted, as a person writes it in `tenfold.toml`.
 
-`parse_spec` is the only way in. Whatever it returns is complete (every default filled in), within bounds, and possible
-in this version; whatever it refuses, it refuses with one sentence that names the file, the line or the key, what was
-found and what is allowed. Every key of the file is a field below, with its rule and its reason.
+`parse_spec` is the only way in. Whatever it returns is complete (every default filled in), within bounds, and without
+a contradiction; what only a later step brings waits for it (targets.waiting). Whatever it refuses, it refuses with one
+sentence that names the file, the line or the key, what was found and what is allowed. Every key of the file is a field
+below or in door.py, with its rule and its reason.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -19,6 +21,7 @@ from msgspec import Struct, field
 from tenfold.core.errors import SpecError
 from tenfold.core.redact import Secret
 from tenfold.core.units import escaped, shown
+from tenfold.topology.door import ROUTES_MAX, BalancerSpec, RouteSpec, TlsSpec, faults_of
 from tenfold.topology.rules import (
     REFUSALS,
     Duration,
@@ -32,7 +35,6 @@ from tenfold.topology.rules import (
     WholeNumber,
     YesNo,
 )
-from tenfold.topology.steps import find_step
 
 Scalar = bool | int | float | str
 """What a service's own setting may be."""
@@ -91,7 +93,11 @@ class WebSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[web]`: the processes that run the app."""
 
     processes: Annotated[
-        int, Key(WholeNumber(1, 64), "One process is one core. More than one needs step 3 (load balancer).")
+        int,
+        Key(
+            WholeNumber(1, 64),
+            "One process is one core. Several from step 3 (load balancer) on, and then at least 2; before it, 1 runs.",
+        ),
     ] = 1
     access_log: Annotated[
         bool, Key(YesNo(), "One line a request; cheap enough to leave on, and missed when it is off.")
@@ -179,7 +185,7 @@ class LogSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The topology that is wanted: complete, within bounds, and possible in this version."""
+    """The topology that is wanted: complete, within bounds, without a contradiction."""
 
     service: ServiceSpec
     public: PublicSpec = field(default_factory=PublicSpec)
@@ -187,6 +193,10 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     database: DatabaseSpec = field(default_factory=DatabaseSpec)
     cache: CacheSpec = field(default_factory=CacheSpec)
     log: LogSpec = field(default_factory=LogSpec)
+    balancer: BalancerSpec = field(default_factory=BalancerSpec)
+    tls: TlsSpec = field(default_factory=TlsSpec)
+    routes: tuple[RouteSpec, ...] = ()
+    """`[[route]]`, in the order of the file: the first that fits wins."""
     settings: dict[str, Scalar] = field(default_factory=dict)
     """`[settings]`: the service's own, read with `tf.setting(name, default)`; free names, plain values."""
 
@@ -198,8 +208,16 @@ TABLES: Mapping[str, type[Struct]] = {
     "database": DatabaseSpec,
     "cache": CacheSpec,
     "log": LogSpec,
+    "balancer": BalancerSpec,
+    "tls": TlsSpec,
 }
-"""The tables with fixed keys, in the order in which the documentation lists them; `[settings]` is the free one."""
+"""The tables with fixed keys that are there once, in the order of the documentation."""
+
+ROUTE = "route"
+"""The table that may be there several times; each is a `RouteSpec`."""
+
+_FREE = "settings"
+_NAMES = (*TABLES, ROUTE, _FREE)
 
 FILE_MAX = 1_000_000
 SETTINGS_MAX = 1000
@@ -211,16 +229,20 @@ def parse_spec(text: str | bytes, source: str = "tenfold.toml") -> Spec:
     """Reads a spec from the text (or the raw bytes) of a TOML file; `source` is the name that errors begin with.
 
     Raises `SpecError`: for text that is not UTF-8 or not TOML (with the line), for an unknown key or table (with the
-    nearest known one), for a missing key, for a value that is not allowed, and for a wish that no step can meet yet.
+    nearest known one), for a missing key, for a value that is not allowed, and for what contradicts itself.
     """
     document = _toml(_decoded(text, source), source)
     for name in document:
-        if name not in TABLES and name != "settings":
+        if name not in _NAMES:
             raise _unknown_at_top(name, document[name], source)
-    tables: dict[str, object] = {name: _read_table(name, kind, document, source) for name, kind in TABLES.items()}
-    tables["settings"] = _read_settings(_table("settings", document, source), source)
+    tables: dict[str, object] = {
+        name: _read_table(_Place(source, f"[{name}]", f"{name}."), kind, _table(name, document, source))
+        for name, kind in TABLES.items()
+    }
+    tables["routes"] = _read_routes(document.get(ROUTE, []), source)
+    tables[_FREE] = _read_settings(_table(_FREE, document, source), source)
     spec = msgspec.convert(tables, Spec)
-    _refuse_later_steps(spec, source)
+    _refuse_contradictions(spec, "tls" in document, source)
     return spec
 
 
@@ -278,18 +300,41 @@ def _table(name: str, document: Mapping[str, object], source: str) -> dict[str, 
     return table
 
 
-def _read_table(name: str, kind: type[Struct], document: Mapping[str, object], source: str) -> dict[str, object]:
-    table, keys = _table(name, document, source), keys_of(kind)
+@dataclass(frozen=True)
+class _Place:
+    """Where a table is: the file, what the table is called in a sentence, and what its keys are called by."""
+
+    source: str
+    table: str
+    prefix: str
+
+
+def _read_table(place: _Place, kind: type[Struct], table: Mapping[str, object]) -> dict[str, object]:
+    keys = keys_of(kind)
     for key in table:
         if key not in keys:
-            raise SpecError(f"{source}: unknown key {_quoted(key)} in [{name}]; {_suggestion(key, keys)}", hint=_PAGE)
+            raise SpecError(
+                f"{place.source}: unknown key {_quoted(key)} in {place.table}; {_suggestion(key, keys)}", hint=_PAGE
+            )
     for key, (_, info) in keys.items():
         if info.required and key not in table:
-            raise SpecError(
-                f"{source}: {name}.{key}: found nothing; allowed: {keys[key][0].rule.allowed}.",
-                hint=f"Add {key} = ... under [{name}].",
-            )
-    return {key: _read_value(f"{name}.{key}", keys[key][0], found, source) for key, found in table.items()}
+            raise _nothing(f"{place.source}: {place.prefix}{key}", keys[key][0], f"{key} = ... under {place.table}")
+    return {key: _read_value(f"{place.prefix}{key}", keys[key][0], found, place.source) for key, found in table.items()}
+
+
+def _nothing(place: str, key: Key, what: str) -> SpecError:
+    return SpecError(f"{place}: found nothing; allowed: {key.rule.allowed}.", hint=f"Add {what}.")
+
+
+def _read_routes(found: object, source: str) -> list[dict[str, object]]:
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise SpecError(f"{source}: {ROUTE}: found {shown(found)}; allowed: tables [[{ROUTE}]].", hint=_PAGE)
+    if len(found) > ROUTES_MAX:
+        raise SpecError(f"{source}: {ROUTE}: found {len(found)} tables; allowed: at most {ROUTES_MAX}.", hint=_PAGE)
+    return [
+        _read_table(_Place(source, f"[[{ROUTE}]] {number}", f"{ROUTE} {number}: "), RouteSpec, table)
+        for number, table in enumerate(found, 1)
+    ]
 
 
 def _read_value(path: str, key: Key, found: object, source: str) -> object:
@@ -317,8 +362,7 @@ def _read_settings(table: Mapping[str, object], source: str) -> dict[str, object
 
 def _unknown_at_top(name: str, found: object, source: str) -> SpecError:
     if isinstance(found, dict | list):
-        known = (*TABLES, "settings")
-        return SpecError(f"{source}: unknown table {_quoted(name)}; {_suggestion(name, known)}", hint=_PAGE)
+        return SpecError(f"{source}: unknown table {_quoted(name)}; {_suggestion(name, _NAMES)}", hint=_PAGE)
     homes = [f"[{table}]" for table, kind in TABLES.items() if name in keys_of(kind)]
     advice = (
         f"it belongs under {' or '.join(homes)}." if homes else "every key belongs under a table such as [service]."
@@ -336,12 +380,10 @@ def _quoted(name: str) -> str:
     return shown(name).removesuffix(" (text)")
 
 
-def _refuse_later_steps(spec: Spec, source: str) -> None:
-    """Refuses what a step would have to bring that this version does not have."""
-    step = find_step("load-balancer")
-    if spec.web.processes > 1 and not step.exists:
-        raise SpecError(
-            f"{source}: web.processes: found {spec.web.processes}; allowed: 1 before step {step.number} "
-            f"({step.title}), which this version does not have yet.",
-            hint="Set it to 1.",
-        )
+def _refuse_contradictions(spec: Spec, with_tls: bool, source: str) -> None:
+    """Refuses what is right key by key and cannot be meant as a whole."""
+    if with_tls and spec.tls.certificate is None:
+        key, _ = keys_of(TlsSpec)["certificate"]
+        raise _nothing(f"{source}: tls.certificate", key, 'certificate = "self-signed" under [tls], to try it out')
+    for sentence, hint in faults_of(spec.routes, spec.tls, (spec.public.host, spec.public.port)):
+        raise SpecError(f"{source}: {sentence}.", hint=hint)
