@@ -23,8 +23,9 @@ class PortTaken(UsageError):
     title = "The port is taken"
 
 
-def open_listener(host: str, port: int) -> socket.socket:
-    """A listening TCP socket. `::` listens on IPv4 as well; port 0 takes any free one.
+def open_listener(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A listening TCP socket. `::` listens on IPv4 as well; port 0 takes any free one. `shared`: other processes of our
+    user may listen there too, if they say so as well (SO_REUSEPORT).
 
     Raises `PortTaken`, naming the process that holds the port where the system lets us see it, or `UsageError` when the
     address is not ours or the port needs root.
@@ -34,6 +35,7 @@ def open_listener(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(address)
@@ -75,14 +77,16 @@ def port_taken(host: str, port: int) -> PortTaken:
     return PortTaken(f"Port {port} of {host} is taken{by}.", hint="Stop it, or choose another port with --port.")
 
 
-def recover_listener(sockets: Iterable[Path], timeout_s: float = 2.0) -> socket.socket | None:
+def recover_listener(
+    sockets: Iterable[Path], timeout_s: float = 2.0, operation: str = "listener"
+) -> socket.socket | None:
     """The public socket from the first of these nodes that still holds it, or None. What waits in it is kept.
 
-    `timeout_s` bounds the wait for each node: one that hangs is passed over.
+    `timeout_s` bounds the wait for each node: one that hangs is passed over. `operation` asks for another listener.
     """
     for path in sockets:
         try:
-            _answer, descriptor = call_for_descriptor(path, {"op": "listener"}, timeout_s)
+            _answer, descriptor = call_for_descriptor(path, {"op": operation}, timeout_s)
         except TenfoldError:
             continue
         if descriptor is None:

@@ -2,7 +2,7 @@
 
 One JSON object a line, answered with one JSON object a line, over a unix socket that only the same user (or root) may
 use. `listener` is answered with the public listener attached (SCM_RIGHTS), so that after the death of a keeper its
-successor gets it back from a process that lives.
+successor gets it back from a process that lives. Balancers hand each other their encrypted listener so.
 """
 
 from __future__ import annotations
@@ -28,12 +28,19 @@ log = logging.getLogger("tenfold.serve")
 
 class NodeSocket:
     """Serves the operations of one node. `operations` maps an op to what answers it; `listener_fd` is what the built-in
-    op `listener` hands out, or -1 when there is none."""
+    op `listener` hands out, or -1 when there is none. `hands` maps further such ops to what names their descriptor."""
 
-    def __init__(self, path: Path, operations: Mapping[str, Operation], *, listener_fd: int = -1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        operations: Mapping[str, Operation],
+        *,
+        listener_fd: int = -1,
+        hands: Mapping[str, Callable[[], int]] | None = None,
+    ) -> None:
         self._path = path
         self._operations = operations
-        self._listener_fd = listener_fd
+        self._hands = {"listener": lambda: listener_fd, **(hands or {})}
         self._socket: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -87,9 +94,10 @@ class NodeSocket:
     async def _answer(self, peer: socket.socket, line: bytes) -> None:
         try:
             request = wire.decode(line)
-            if request.get("op") == "listener" and self._listener_fd >= 0:
+            descriptor = self._hands.get(str(request.get("op")), lambda: -1)()
+            if descriptor >= 0:
                 # Short enough for the buffer of a fresh unix socket, so it goes in one piece with its descriptor.
-                socket.send_fds(peer, [wire.encode({"ok": True})], [self._listener_fd])
+                socket.send_fds(peer, [wire.encode({"ok": True})], [descriptor])
                 return
             answer = wire.encode(await self._perform(request))
         except TenfoldError as error:
@@ -102,7 +110,7 @@ class NodeSocket:
     async def _perform(self, request: Facts) -> Facts:
         operation = self._operations.get(str(request.get("op")))
         if operation is None:
-            known = ", ".join(sorted([*self._operations, "listener"]))
+            known = ", ".join(sorted([*self._operations, *self._hands]))
             raise UsageError(
                 f"This node does not know the operation {request.get('op')!r}.", hint=f"It knows: {known}."
             )
