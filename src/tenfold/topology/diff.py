@@ -154,7 +154,7 @@ def _words(value: Any) -> str:
         case NodeMap():
             return _node_words(value)
         case TlsMap():
-            return f"port {value.port} with {value.certificate}" + (", redirected to" if value.redirect else "")
+            return f"port {value.port} with {value.certificate}" + (" and a redirect" if value.redirect else "")
         case (RouteMap(), *_):
             return ", ".join(f"{route.host}{route.path} to {' and '.join(route.to)}" for route in value)
         case _:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tenfold.topology.diff import EFFECTS, Change, Effect, Plan, diff, effect_of
-from tenfold.topology.map import Map, NodeMap, ServerMap, map_of
+from tenfold.topology.map import Map, NodeMap, RouteMap, ServerMap, TlsMap, map_of
 from tenfold.topology.spec import parse_spec
 
 BASE = map_of(
@@ -24,12 +24,15 @@ START, MOVE, PROCESSES, LIVE = Effect.NEW_START, Effect.MOVE, Effect.NEW_PROCESS
 EXPECTED: dict[str, Effect] = {
     **dict.fromkeys(["service", "root", "state", "public.host", "public.port"], START),
     **dict.fromkeys(["database.path"], START),
-    **dict.fromkeys(["database.backend"], MOVE),
+    **dict.fromkeys(["database.backend", "public.door"], MOVE),
     **dict.fromkeys(["app", "web.keep_alive_s", "database.server"], PROCESSES),
     **dict.fromkeys(["step", "public.body_limit", "web.processes", "web.access_log", "web.metrics"], LIVE),
     **dict.fromkeys(["web.drain_limit_s", "database.hold_s", "database.queue"], LIVE),
     **dict.fromkeys(["database.standby", "database.gate", "database.way_back"], LIVE),
     **dict.fromkeys(["cache.entries", "cache.bytes", "log.rotate_size", "log.keep"], LIVE),
+    **dict.fromkeys(["balancer.strategy", "balancer.weights", "balancer.server_connections", "balancer.queue"], LIVE),
+    **dict.fromkeys(["balancer.compression", "balancer.header_timeout_s", "balancer.slow_start_s"], LIVE),
+    **dict.fromkeys(["public.tls", "routes"], LIVE),
 }
 
 
@@ -40,6 +43,8 @@ def another(value: Any) -> Any:
             return not value
         case int() | float():
             return value + 1
+        case tuple():
+            return (*value, 1)
         case None:
             return ServerMap("127.0.0.1", 5432, "shop", "shop_web", "secrets/database-web", 16)
         case _:
@@ -168,6 +173,20 @@ def test_a_field_that_no_map_has_is_a_mistake() -> None:
         (
             Change("nodes.web-2", None, NodeMap("web-2", "web"), LIVE),
             "nodes.web-2: nothing becomes a web node on local (taken over by running processes)",
+        ),
+        (
+            Change("nodes.web-2", NodeMap("web-2", "web"), NodeMap("web-2", "web", "b", "x:1", "v7", "off"), LIVE),
+            "nodes.web-2: a web node on local becomes a web node on b at x:1 with version v7 without traffic "
+            "(taken over by running processes)",
+        ),
+        (
+            Change("public.tls", TlsMap(8443, "/a.pem", True), TlsMap(8444, "/b.pem", False), LIVE),
+            "public.tls: port 8443 with /a.pem and a redirect becomes port 8444 with /b.pem "
+            "(taken over by running processes)",
+        ),
+        (
+            Change("routes", (), (RouteMap("a", "/", ("x:1", "y:2"), False, "/"),), LIVE),
+            "routes: [] becomes a/ to x:1 and y:2 (taken over by running processes)",
         ),
     ],
 )

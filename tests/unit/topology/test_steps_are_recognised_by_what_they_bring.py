@@ -19,10 +19,14 @@ ROLES = ["web", "postgres", "balancer", "replica", "cache", "edge", "store", "ge
 
 
 def with_roles(roles: tuple[str, ...]) -> Map:
-    """A map with a node of each role; "postgres" stands for data that is on a database server."""
+    """A map with a node of each role; "postgres" stands for data that is on a database server.
+
+    Balancers come with the door: the one without the other is no step.
+    """
     nodes = tuple(NodeMap(f"{role}-1", role) for role in roles if role != "postgres")
     database = msgspec.structs.replace(BASE.database, backend="postgres" if "postgres" in roles else "sqlite")
-    return msgspec.structs.replace(BASE, nodes=nodes, database=database)
+    public = msgspec.structs.replace(BASE.public, door="balancer" if "balancer" in roles else "web")
+    return msgspec.structs.replace(BASE, nodes=nodes, database=database, public=public)
 
 
 def test_there_are_eleven_in_order_with_names_of_their_own() -> None:
@@ -35,8 +39,8 @@ def test_there_are_eleven_in_order_with_names_of_their_own() -> None:
 
 
 def test_the_first_step_exists_and_holds_for_the_plainest_service() -> None:
-    assert [step.number for step in STEPS if step.exists] == [1, 2]
-    assert highest_existing() == 2
+    assert [step.number for step in STEPS if step.exists] == [1, 2, 3]
+    assert highest_existing() == 3
     assert STEPS[0].holds(BASE)
     assert (step_of(BASE), BASE.step) == (1, 1)
 
@@ -47,6 +51,17 @@ def test_each_step_holds_with_its_role_and_not_without() -> None:
         assert step.holds(with_roles((role,))), step.title
         assert not step.holds(with_roles(without)), step.title
         assert not step.holds(with_roles(())), step.title
+
+
+def test_balancers_beside_an_open_web_door_and_a_door_without_balancers_are_not_step_3() -> None:
+    step, whole = find_step("load-balancer"), with_roles(("web", "postgres", "balancer"))
+    assert step_of(whole) == 3
+    for half in (
+        msgspec.structs.replace(whole, public=BASE.public),
+        msgspec.structs.replace(whole, nodes=tuple(node for node in whole.nodes if node.role != "balancer")),
+    ):
+        assert not step.holds(half)
+        assert step_of(half) == 2
 
 
 def test_a_map_is_on_the_highest_step_below_its_first_gap() -> None:
@@ -62,7 +77,7 @@ def test_a_step_that_does_not_exist_yet_is_refused_by_name(step: Step) -> None:
         climb_wants(BASE, step)
     first = next(each for each in STEPS if not each.exists)
     assert caught.value.message == f"Step {first.number} ({first.title}) does not exist yet in this version of Tenfold."
-    assert caught.value.hint == "The highest step of this version is 2."
+    assert caught.value.hint == "The highest step of this version is 3."
     with pytest.raises(UsageError, match=rf"Step {step.number} \({step.title}\) does not exist yet"):
         climb_wants(BASE, step, only=True)
 
