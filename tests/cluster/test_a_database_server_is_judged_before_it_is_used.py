@@ -16,7 +16,7 @@ from pg_server import PgServer, needs_postgres, pg_server, run
 from tenfold.control import servers
 from tenfold.control.engine import OWNER, WEB, adopt_server, ensure_server, owner_login, secrets_of, web_login
 from tenfold.control.place import Place
-from tenfold.control.servers import ServerFinding, install, install_offer, look_at_machine, look_at_server
+from tenfold.control.servers import ServerFinding, look_at_machine, look_at_server
 from tenfold.core.errors import TenfoldError
 from tenfold.engines.postgres import home as homes
 from tenfold.engines.postgres.address import ServerUrl, parse_url
@@ -209,31 +209,6 @@ def test_a_machine_without_postgresql_or_without_room(place: Place, monkeypatch:
     (finding,) = run(look_at_machine(place, "small", 1))
     assert finding.code == "TF-PG-MISSING"
     assert "apt-get install postgresql" in finding.hint
-
-
-def test_an_offer_to_install_is_made_where_it_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers.shutil, "which", {"apt-get": "/bin/apt-get", "sudo": "/bin/sudo"}.get)
-    monkeypatch.setattr(servers.os, "geteuid", lambda: 1000)
-    offer = install_offer()
-    assert offer is not None
-    assert "(sudo apt-get install postgresql)" in offer.question
-    assert [command[0] for command in offer.commands] == ["sudo", "sudo"]
-    monkeypatch.setattr(servers.shutil, "which", {"apt-get": "/bin/apt-get"}.get)
-    assert install_offer() is None
-    monkeypatch.setattr(servers.os, "geteuid", lambda: 0)
-    assert install_offer().commands[0][0] == "env"
-    monkeypatch.setattr(servers.shutil, "which", lambda _name: None)
-    assert install_offer() is None
-
-
-def test_an_install_that_fails_is_told_and_one_that_works_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[tuple[str, ...]] = []
-    monkeypatch.setattr(servers, "run_attached", lambda words: ran.append(words) or 0)
-    install(servers.Offer("?", (("one",), ("two",))))
-    assert ran == [("one",), ("two",)]
-    monkeypatch.setattr(servers, "run_attached", lambda _words: 100)
-    with pytest.raises(TenfoldError, match="TF-PG-INSTALL: `one` failed with exit code 100"):
-        install(servers.Offer("?", (("one",), ("two",))))
 
 
 def test_a_server_of_the_users_is_set_up_with_two_roles_where_it_may_be(db: PgServer, place: Place) -> None:

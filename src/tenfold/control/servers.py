@@ -1,14 +1,12 @@
 """Whether a database server can carry a service, asked before anything is changed: a list of findings.
 
 Each has a code (TF-PG-...), a sentence and what to do. A finding that is not `blocking` is worth knowing and stops
-nothing. `install_offer` is what the command line may offer when PostgreSQL is missing.
+nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +19,7 @@ from tenfold.engines.postgres.home import free_bytes, home_of
 from tenfold.engines.postgres.probe import Observation, observe, relations_in
 from tenfold.engines.postgres.programs import LEAST, choose, installed, too_old
 from tenfold.engines.postgres.roles import shown
-from tenfold.hosts.commands import output_of, run_attached
+from tenfold.hosts.commands import output_of
 from tenfold.topology.pools import steady
 
 DISK_TIMES, DISK_SPARE = 3, 200 << 20
@@ -41,14 +39,6 @@ class ServerFinding:
 
     def __str__(self) -> str:
         return f"{self.code}: {self.sentence} {self.hint}".rstrip()
-
-
-@dataclass(frozen=True)
-class Offer:
-    """What would install PostgreSQL: the commands in order, and the question to ask first."""
-
-    question: str
-    commands: tuple[tuple[str, ...], ...]
 
 
 async def look_at_machine(place: Place, service: str, sqlite_bytes: int) -> list[ServerFinding]:
@@ -175,31 +165,3 @@ def _connection_findings(seen: Observation, pool: int) -> list[ServerFinding]:
 
 def _finding(error: TenfoldError) -> ServerFinding:
     return ServerFinding(error.code, error.message, error.hint)
-
-
-def install_offer() -> Offer | None:
-    """What would install PostgreSQL here: apt, as root or with sudo. None where we do not know how."""
-    if shutil.which("apt-get") is None:
-        return None
-    prefix: tuple[str, ...] = ()
-    if os.geteuid() != 0:
-        if shutil.which("sudo") is None:
-            return None
-        prefix = ("sudo",)
-    quiet = (*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get")
-    commands = ((*quiet, "update"), (*quiet, "install", "--yes", "postgresql"))
-    shown = " ".join((*prefix, "apt-get install postgresql"))
-    return Offer(f"PostgreSQL is not installed. Install it now ({shown})?", commands)
-
-
-def install(offer: Offer) -> None:
-    """Runs the offer's commands on this terminal, where sudo may ask. Raises TF-PG-INSTALL when one fails."""
-    for command in offer.commands:
-        code = run_attached(command)
-        if code != 0:
-            raise TenfoldError(
-                f"`{' '.join(command)}` failed with exit code {code}.",
-                hint=f"Install PostgreSQL {LEAST} or newer yourself, then run the command again.",
-                code="TF-PG-INSTALL",
-            )
-    choose(installed(output_of))
