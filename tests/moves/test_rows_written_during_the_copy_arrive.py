@@ -17,10 +17,11 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from tenfold.blocks.database.tables import define, home
 from tenfold.blocks.database.types import Bool, Int64, Text
 from tenfold.moves.copy_to_postgres import build
+from tenfold.moves.publishing import NotTakenOver
 from tenfold.moves.return_to_sqlite import build as build_return
 from tenfold.moves.rows import copying, watch
 from tenfold.moves.rows.replay import replay_to_server
-from tenfold.moves.rows.work import Changed, NotTakenOver, Work
+from tenfold.moves.rows.work import Changed, Work
 
 MakeCell = Callable[[sa.MetaData], Cell]
 ROWS = 3_000

@@ -57,7 +57,12 @@ class NodeFacts:
     @property
     def kept(self) -> bool:
         """Whether the keeper keeps it running: not one that ended, was given up or is being stopped."""
-        return self.state not in ("ended", "failed", "stopping")
+        return not self.ended and self.state != "stopping"
+
+    @property
+    def ended(self) -> bool:
+        """Whether it runs no longer, and nobody starts it again."""
+        return self.state in ("ended", "failed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,9 @@ BUILDERS: dict[str, str] = {
     "copy_to_postgres": "tenfold.moves.copy_to_postgres:build",
     "return_to_sqlite": "tenfold.moves.return_to_sqlite:build",
     "drop_way_back": "tenfold.moves.drop_way_back:build",
+    "put_balancers": "tenfold.moves.put_balancers:build",
+    "take_balancers": "tenfold.moves.take_balancers:build",
+    "change_web": "tenfold.moves.change_web:build",
 }
 """Name: where its builder (`async def build(context) -> Move`) is."""
 

@@ -15,6 +15,7 @@ import asyncpg
 from tenfold.core.errors import TenfoldError
 from tenfold.moves.base import Progress, Stage
 from tenfold.moves.context import HELD_PATIENCE_S, Context
+from tenfold.moves.publishing import publish_to_all
 from tenfold.moves.rows.file import File
 from tenfold.moves.rows.pacing import Pacer
 from tenfold.moves.rows.server import Server, Session
@@ -25,12 +26,6 @@ CONNECT_S = 10.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class NotTakenOver(TenfoldError):
-    """A process did not take over a map that all of them must have before the move can go on."""
-
-    code = "TF-MOVE-SILENT"
 
 
 class Changed(TenfoldError):
@@ -88,13 +83,7 @@ class Work:
 
     async def publish_to_all(self, change: Callable[[Map], Map]) -> None:
         """Publishes a map that every process must have; `NotTakenOver` names those that did not take it."""
-        result = await self.context.publish(change)
-        if not result.complete:
-            silent = "; ".join(f"{name}: {why}" for name, why in sorted(result.silent.items()))
-            raise NotTakenOver(
-                f"Not every process of the service took over map {result.epoch}: {silent}.",
-                hint="See `tenfold status` and the logs of these nodes, then run the command again.",
-            )
+        await publish_to_all(self.context, change)
 
     async def publish_while_held(self, change: Callable[[Map], Map]) -> None:
         """Publishes a map; a process that is silent is not waited for long, because the fence stops its writes."""
