@@ -1,0 +1,129 @@
+"""HAProxy's whole configuration, as text. Pure: a map in, a file out.
+
+What is not plain in it is explained in docs/decisions: `retry-what-is-safe`, `nobody-well-means-everybody`,
+`runtime-before-reload`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tenfold.engines.haproxy import backends, frontends
+from tenfold.engines.haproxy.frontends import ID
+from tenfold.engines.haproxy.pages import PAGES, error_line
+from tenfold.engines.haproxy.plan import CONNECTIONS, Identity, Plan
+from tenfold.engines.haproxy.quoting import milliseconds, quoted, section
+from tenfold.engines.haproxy.reconcile import FACTS
+from tenfold.engines.haproxy.servers import Wanted, wanted_servers
+from tenfold.topology.map import Map
+
+AS_WE_ARE = Identity()
+BUFFER = 32_768
+"""Bytes of a request or response in memory: heads must fit, and bodies up to about this size can be sent again."""
+HEADERS = 128
+SLACK_S = 10.0
+"""Beyond what a web server holds a request for: it should be the one that answers."""
+LEAST_ANSWER_S = 60.0
+_CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+)
+_SUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+_LOG = "%ID %ci %HM %HPO %ST %b/%s times=%TR/%Tw/%Tc/%Tr/%Ta end=%tsc retries=%rc queue=%sq/%bq"
+
+
+def render(
+    current: Map,
+    node: str,
+    *,
+    listen_fd: int,
+    tls_fd: int | None = None,
+    admin: str,
+    secret: str,
+    identity: Identity = AS_WE_ARE,
+    generation: int = 1,
+    descriptors: int = 2 * CONNECTIONS + 1000,
+    threads: int = 0,
+) -> str:
+    """The config of the balancer `node`.
+
+    `listen_fd`, `tls_fd`: the inherited listeners (the latter only where the map has TLS); `admin`: the path of the
+    admin socket, seen from HAProxy's working directory; `secret`: what proves to a web server that a request comes from
+    a balancer; `generation`: counts HAProxy's lives, so that two that overlap do not share a name; `descriptors`: how
+    many files it may open; `threads`: 0 for one on each core.
+    """
+    again = _again_name(current, node, secret, generation)
+    plan = Plan(current, node, listen_fd, tls_fd, admin, secret, identity, descriptors, threads, again)
+    head = f"# Written by Tenfold for {node}; it writes it anew with every change.\n{FACTS}{_facts(plan)}\n"
+    return head + "\n" + _text(plan, wanted_servers(current))
+
+
+def _facts(plan: Plan) -> str:
+    """A digest of all that only a reload changes: without the web servers, and without what every life has its own."""
+    plain = _text(replace(plan, again="x", admin="x"), ())
+    return hashlib.blake2b(plain.encode(), digest_size=16).hexdigest()
+
+
+def _again_name(current: Map, node: str, secret: str, generation: int) -> str:
+    """The abstract socket of this deployment, node and life alone; not to be guessed."""
+    seed = f"{secret} {current.state} {node} {generation}".encode()
+    return "tenfold-" + hashlib.blake2b(seed, digest_size=12).hexdigest()
+
+
+def _text(plan: Plan, servers: Sequence[Wanted]) -> str:
+    parts = [_global(plan), _defaults(plan), frontends.public(plan), frontends.again(plan)]
+    parts += [backends.web(plan, servers), backends.hold(plan, servers)]
+    parts += [backends.route(place, route) for place, route in enumerate(plan.current.routes)]
+    return "\n".join(parts)
+
+
+def _global(plan: Plan) -> str:
+    identity = plan.identity
+    return section(
+        "global",
+        f"maxconn {plan.connections}",
+        f"nbthread {plan.threads}" if plan.threads else "",
+        f"user {quoted(identity.user)}" if identity.user else "",
+        f"group {quoted(identity.group)}" if identity.group else "",
+        f"hard-stop-after {milliseconds(plan.current.web.drain_limit_s)}",
+        f"stats socket {quoted('unix@' + plan.admin)} mode 600 level admin",
+        "stats timeout 10s",
+        "log stdout format raw daemon notice",
+        f"tune.bufsize {BUFFER}",
+        f"tune.http.maxhdr {HEADERS}",
+        "tune.ssl.default-dh-param 2048",
+        "spread-checks 5",
+        "ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets",
+        f"ssl-default-bind-ciphers {_CIPHERS}",
+        f"ssl-default-bind-ciphersuites {_SUITES}",
+    )
+
+
+def _defaults(plan: Plan) -> str:
+    current = plan.current
+    answer_s = max(current.database.hold_s + SLACK_S, LEAST_ANSWER_S)
+    return section(
+        "defaults",
+        "mode http",
+        "log global",
+        "option dontlognull",
+        "option dontlog-normal",
+        f"log-format {quoted(_LOG)}",
+        "option idle-close-on-response",
+        "option redispatch 1",
+        "option splice-auto",
+        "http-reuse safe",
+        "retries 3",
+        f"timeout http-request {milliseconds(current.balancer.header_timeout_s)}",
+        f"timeout http-keep-alive {milliseconds(current.web.keep_alive_s)}",
+        f"timeout client {milliseconds(answer_s)}",
+        "timeout client-fin 10s",
+        "timeout connect 1s",
+        "timeout check 2s",
+        f"timeout queue {milliseconds(answer_s)}",
+        f"timeout server {milliseconds(answer_s)}",
+        f"timeout tunnel {milliseconds(backends.STREAM_S)}",
+        *(error_line(page, ID) for page in PAGES),
+    )
