@@ -7,7 +7,8 @@ import json
 import click
 
 from tenfold.cli.main import Context
-from tenfold.cli.moving import BEGIN_LIMIT_S, Display, ask, end_words, follow
+from tenfold.cli.moving import BEGIN_LIMIT_S, Display, ask, follow
+from tenfold.cli.words import end_words
 from tenfold.control.place import Place
 from tenfold.core.errors import TenfoldError
 

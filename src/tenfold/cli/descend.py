@@ -16,7 +16,8 @@ from tenfold.cli.moving import Asked, carry_out
 def command(context: Context, step: str | None, yes: bool, as_json: bool) -> int:
     """Descend to STEP (a number or a name; by default one step down), while the service goes on.
 
-    Prints the plan, asks, and applies it, as `tenfold climb` does. What was written since the climb comes along. After
-    `tenfold finalize` the way back is closed; then this says so, with the command that takes a dump.
+    Prints the plan, asks, and applies it, as `tenfold climb` does. From 3 to 2 one web server takes the public address
+    back from the balancers. From 2 to 1 what was written since the climb comes along; after `tenfold finalize` that way
+    is closed, and this says so, with the command that takes a dump.
     """
-    return carry_out(context, Asked("descend", step, yes=yes, as_json=as_json))
+    return carry_out(context, Asked("descend", {"step": step}, again=step is not None, yes=yes, as_json=as_json))

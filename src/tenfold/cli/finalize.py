@@ -18,4 +18,4 @@ def command(context: Context, yes: bool, as_json: bool) -> int:
     Until then every write on PostgreSQL is also noted for the SQLite file, and the tables cannot change. Afterwards
     `tenfold descend` is refused; the file is kept as it is, as NAME.before-postgres.db.
     """
-    return carry_out(context, Asked("finalize", yes=yes, as_json=as_json))
+    return carry_out(context, Asked("finalize", again=True, yes=yes, as_json=as_json))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tenfold.cli.main import Context
-from tenfold.cli.moving import took_words
+from tenfold.cli.words import took_words
 from tenfold.control.moving import facts_of
 from tenfold.control.place import Place
 from tenfold.core.journal import read_journal

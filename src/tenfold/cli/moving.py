@@ -1,4 +1,8 @@
-"""What the commands about moves share: the plan in plain words, the question, and following a move to its end."""
+"""What the commands about moves share: the plan, the question, and following the moves to their end.
+
+A command may need several moves, one after the other. Each move's record says which follow (`then`); the controller
+begins them by itself, so a command that is killed changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +12,39 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import click
 
 from tenfold.cli.main import Context, Interrupted
+from tenfold.cli.words import Facts, end_words, open_words, plan_words, progress_words
 from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.errors import TenfoldError, UsageError
-from tenfold.core.units import format_size
 from tenfold.hosts import wire
-
-Facts = dict[str, Any]
 
 PLAN_LIMIT_S, BEGIN_LIMIT_S, LOOK_LIMIT_S = 180.0, 180.0, 10.0
 AWAY_LIMIT_S = 60.0
 """How long a controller may be away (it was killed, and is started again) before following is given up."""
 BEGUN_LIMIT_S = 20.0
 """How long a move is looked for that may have begun while its controller died."""
+NEXT_LIMIT_S = 180.0
+"""How long the next of several moves may take until it has begun."""
 _LOOK_S = 0.2
 _TELL_EVERY_S = 5.0
 
-MISSING = "TF-PG-MISSING"
+MISSING = ("TF-PG-MISSING", "TF-HAPROXY-MISSING")
+"""Errors for which there is an offer to install."""
+LEADS = {
+    "climb": ("copy_to_postgres", "put_balancers", "change_web"),
+    "descend": ("return_to_sqlite", "take_balancers", "change_web"),
+    "finalize": ("drop_way_back",),
+    "scale": ("change_web",),
+    "deploy": ("change_web",),
+    "rollback": (),
+}
+"""By command, the open moves that it follows instead of refusing. A rollback follows none: the open move may well be
+the deploy that it is meant to take back, which `tenfold abort` does."""
 GOES_ON = (
     "The move goes on without this command: `tenfold status` shows it, the same command follows it again, "
     "`tenfold abort` undoes it."
@@ -42,107 +56,7 @@ def ask(place: Place, op: str, timeout_s: float = LOOK_LIMIT_S, **fields: object
     return wire.call(place.run / "controller.sock", {"op": op, **fields}, timeout_s)
 
 
-# The plan in words
-
-
-def plan_words(plan: Facts) -> list[str]:
-    """The plan as a person reads it."""
-    lines = [f"{plan['service']} is on step {plan['step']}."]
-    if plan["open"]:
-        lines.append(open_words(plan["open"]))
-    if plan["changes"]:
-        lines += ["", "tenfold.toml differs from what runs; `tenfold up` brings that about:"]
-        lines += [f"  {change}" for change in plan["changes"]]
-    for move in plan["moves"]:
-        lines += ["", f"{move['name']}: {move['title']}.", *_stage_lines(move), *_figures(move)]
-    if plan["empty"]:
-        lines.append("Nothing is to do.")
-    elif plan["to_step"] != plan["step"]:
-        lines += ["", f"Then it is on step {plan['to_step']}."]
-    return lines
-
-
-def open_words(move: Facts) -> str:
-    """One sentence about a move that is open."""
-    if move["back"]:
-        return f"The move {move['move']} is being undone: {move['reason']}"
-    return f"The move {move['move']} is open, in its stage {move['stage']}."
-
-
-def _stage_lines(move: Facts) -> list[str]:
-    lines = []
-    for number, stage in enumerate(move["stages"], 1):
-        held = "  [writes wait]" if stage["holds_writes"] else ""
-        lines.append(f"  {number:>2}  {stage['stage']:<13} {stage['says']}{held}")
-        if stage["decides"]:
-            lines.append("      ------------ the point of no return: until here everything can be undone")
-    return lines
-
-
-def _figures(move: Facts) -> list[str]:
-    facts, held = move["facts"], [stage["stage"] for stage in move["stages"] if stage["holds_writes"]]
-    lines = [""]
-    if "rows" in facts:
-        size = f", {format_size(facts['bytes'])}" if "bytes" in facts else ""
-        lines.append(f"  It moves {facts['rows']:,} rows{size}.")
-    if facts.get("expected_s"):
-        lines.append(f"  It takes about {took_words(facts['expected_s'])} on an idle machine.")
-    if held:
-        expected = facts.get("expected_hold_ms")
-        about = f", about {expected} ms" if expected else ""
-        lines.append(f"  Writes wait from {held[0]} to {held[-1]}{about}; nothing fails, and reads go on.")
-    else:
-        lines.append("  Nothing waits: reads and writes go on throughout.")
-    return lines + [f"  Note: {finding}" for finding in facts.get("findings", [])]
-
-
 # Progress
-
-
-def progress_words(move: Facts) -> str:
-    """How far it is, in one line."""
-    progress = move.get("progress") or {}
-    problem = move.get("problem")
-    if problem and not progress.get("pid"):
-        return f"{move['stage']}: its mover has ended and is started again: {problem['message']}"
-    way = "undoing " if move["back"] else ""
-    words = f"{way}{progress.get('stage') or move['stage'] or move['move']}: {progress.get('doing') or 'begins'}"
-    if progress.get("total"):
-        words += f"  {_amount(progress['done'], progress['unit'])} of {_amount(progress['total'], progress['unit'])}"
-    elif progress.get("done"):
-        words += f"  {_amount(progress['done'], progress['unit'])}"
-    if progress.get("rate"):
-        words += f", {_amount(round(progress['rate']), progress['unit'])}/s"
-    if progress.get("left_s") is not None:
-        words += f", {took_words(max(1, round(progress['left_s'])))} left"
-    return words
-
-
-def _amount(number: int, unit: str) -> str:
-    return format_size(int(number)) if unit == "bytes" else f"{int(number):,} {unit}".rstrip()
-
-
-def took_words(seconds: float | None) -> str:
-    """A duration for a person: `35 ms`, `2.5 s`, `3 min 20 s`, `1 h 2 min`; `-` when it is not known."""
-    if seconds is None:
-        return "-"
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 100:
-        return f"{seconds:.1f}".removesuffix(".0") + " s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def end_words(move: Facts) -> str:
-    """How it ended, in one or two sentences."""
-    facts = move["facts"]
-    took = took_words(move["took_s"])
-    if move["result"] == "undone":
-        return f"The move {move['move']} was undone after {took}; everything is as it was before. {move['reason']}"
-    rows = f", {facts['rows']:,} rows" if isinstance(facts.get("rows"), int) else ""
-    held = f", writes were held for {facts['held_ms']:g} ms" if facts.get("held_ms") else ""
-    return f"The move {move['move']} is finished: {took}{rows}{held}."
 
 
 class Display:
@@ -174,19 +88,12 @@ class Display:
 
 def follow(place: Place, move_id: str, display: Display) -> Facts:
     """Shows the progress of a move until it is closed; its facts. Ctrl-C ends only the looking."""
-    away_since: float | None = None
     try:
         while True:
-            try:
-                move = ask(place, "move")["move"]
-                away_since = None
-            except (wire.NotRunning, wire.NoAnswer) as error:  # it was killed; the move goes on without it
-                away_since = away_since or SYSTEM_CLOCK.monotonic()
-                if SYSTEM_CLOCK.monotonic() - away_since > AWAY_LIMIT_S:
-                    raise _lost_sight(error) from error
-                time.sleep(_LOOK_S)
-                continue
-            if move is None or move["id"] != move_id:
+            move = _patiently(place, "move")["move"]
+            if move is None or move["id"] != move_id:  # the next one has begun already
+                move = next((each for each in _history(place) if each["id"] == move_id), None)
+            if move is None:
                 raise UsageError("Another move has begun since.", hint="See `tenfold moves`.", code="TF-NO-MOVE")
             if not move["open"]:
                 return dict(move)
@@ -197,6 +104,48 @@ def follow(place: Place, move_id: str, display: Display) -> Facts:
         raise Interrupted(GOES_ON) from None
     finally:
         display.close()
+
+
+def follow_all(place: Place, move_id: str, display: Display, told: Callable[[Facts], None]) -> list[Facts]:
+    """Follows a move and those that come after it by themselves; the facts of all. `told` is called with each but the
+    last when it is finished. They end with one that is not finished, if there is one."""
+    moves = [follow(place, move_id, display)]
+    while moves[-1]["result"] == "finished" and moves[-1]["facts"].get("then"):
+        told(moves[-1])
+        moves.append(follow(place, _next_id(place, moves[-1]), display))
+    return moves
+
+
+def _next_id(place: Place, last: Facts) -> str:
+    """The move that began after `last`. Raises `TenfoldError` when none does."""
+    since = SYSTEM_CLOCK.monotonic()
+    while SYSTEM_CLOCK.monotonic() - since < NEXT_LIMIT_S:
+        ids = [str(move["id"]) for move in _history(place)]
+        if last["id"] in ids[:-1]:
+            return ids[ids.index(last["id"]) + 1]
+        time.sleep(_LOOK_S)
+    then = ", ".join(last["facts"]["then"])
+    raise TenfoldError(
+        f"{end_words(last)} What should follow ({then}) has not begun within {NEXT_LIMIT_S:g} s.",
+        hint="See `tenfold logs mover` and `tenfold logs controller`; the same command goes on from here.",
+        code="TF-MOVE",
+    )
+
+
+def _history(place: Place) -> list[Facts]:
+    return list(_patiently(place, "moves")["moves"])
+
+
+def _patiently(place: Place, op: str) -> Facts:
+    """One question to a controller that may be away for a moment: it was killed, and the moves go on without it."""
+    since = SYSTEM_CLOCK.monotonic()
+    while True:
+        try:
+            return ask(place, op)
+        except (wire.NotRunning, wire.NoAnswer) as error:
+            if SYSTEM_CLOCK.monotonic() - since > AWAY_LIMIT_S:
+                raise _lost_sight(error) from error
+            time.sleep(_LOOK_S)
 
 
 def _lost_sight(error: TenfoldError) -> TenfoldError:
@@ -212,26 +161,36 @@ def _lost_sight(error: TenfoldError) -> TenfoldError:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a command about moves was asked: `op` is climb, descend or finalize."""
+    """What a command about moves was asked: `op` is climb, descend, finalize, scale, deploy or rollback.
+
+    `fields` go to the controller with it. `again`: asked once more it means the same end, whatever has moved meanwhile
+    (`climb 3` does; `climb` alone is one step more each time).
+    """
 
     op: str
-    step: str | None = None
-    only: bool = False
+    fields: Facts = field(default_factory=dict)
+    again: bool = False
     yes: bool = False
     as_json: bool = False
-
-    @property
-    def fields(self) -> Facts:
-        """The question to the controller."""
-        return {"step": self.step, "only": self.only}
 
 
 def carry_out(context: Context, asked: Asked) -> int:
     """Prints the plan, asks, applies it with its progress, and says how it ended; 0 when the wanted topology runs."""
     place = Place(context.root())
+    try:
+        return _carried_out(place, asked)
+    except KeyboardInterrupt as interrupt:
+        raise interrupt if isinstance(interrupt, Interrupted) else Interrupted("Nothing was begun.") from None
+
+
+def _carried_out(place: Place, asked: Asked) -> int:
     plan = planned(place, asked)
     if plan["open"] is not None:
-        return _join(place, asked, plan)
+        _join(asked, plan["open"])
+        ended = _to_their_end(place, asked, plan["open"])
+        if not asked.again:
+            return ended
+        plan = planned(place, asked)
     if not asked.as_json:
         click.echo("\n".join(plan_words({**plan, "changes": []})))
     if not plan["moves"]:
@@ -242,7 +201,7 @@ def carry_out(context: Context, asked: Asked) -> int:
         click.echo("Nothing was changed.", err=True)
         return 1
     try:
-        return _to_its_end(place, asked, _begin(place, asked))
+        return _to_their_end(place, asked, _begin(place, asked), last=True)
     except KeyboardInterrupt as interrupt:
         raise interrupt if isinstance(interrupt, Interrupted) else Interrupted(GOES_ON) from None
 
@@ -264,24 +223,28 @@ def _begin(place: Place, asked: Asked) -> Facts:
 
 
 def planned(place: Place, asked: Asked) -> Facts:
-    """The plan; when PostgreSQL is missing, it offers to install it first."""
-    try:
-        return ask(place, "plan", PLAN_LIMIT_S, to=asked.op, **asked.fields)
-    except TenfoldError as error:
-        if error.code != MISSING or not _installed(asked):
-            raise
-    return ask(place, "plan", PLAN_LIMIT_S, to=asked.op, **asked.fields)
+    """The plan; when a program is missing, it offers to install it first."""
+    tried: set[str] = set()
+    while True:
+        try:
+            return ask(place, "plan", PLAN_LIMIT_S, to=asked.op, **asked.fields)
+        except TenfoldError as error:
+            if error.code not in MISSING or error.code in tried or not _installed(asked, error.code):
+                raise
+            tried.add(error.code)
 
 
-def _installed(asked: Asked) -> bool:
-    """Offers to install PostgreSQL; whether it is installed now."""
-    from tenfold.control.servers import install, install_offer  # noqa: PLC0415 - only when it is missing
+def _installed(asked: Asked, missing: str) -> bool:
+    """Offers to install a program; whether it is installed now."""
+    from tenfold.control.installing import install, install_offer  # noqa: PLC0415 - only when it is missing
 
-    offer = install_offer()
+    offer = install_offer(missing)
     if offer is None or asked.as_json or not (asked.yes or sys.stdin.isatty()):
         return False
     if not asked.yes and not click.confirm(offer.question, default=True, err=True):
         return False
+    if asked.yes:
+        click.echo(offer.question, err=True)
     install(offer)
     return True
 
@@ -296,25 +259,33 @@ def _agreed(asked: Asked) -> bool:
     return click.confirm("\nBegin?", default=False, err=True)
 
 
-def _join(place: Place, asked: Asked, plan: Facts) -> int:
-    """A move is open: if it is the one that is asked for, it is followed; else refused."""
-    move = plan["open"]
-    leads = {"climb": "copy_to_postgres", "descend": "return_to_sqlite", "finalize": "drop_way_back"}
-    if move["back"] or leads[asked.op] != move["move"]:
+def _join(asked: Asked, move: Facts) -> None:
+    """A move is open: if it leads to what is asked for, it is followed; else refused."""
+    if move["back"] or move["move"] not in LEADS[asked.op]:
         raise UsageError(
             open_words(move), hint="Wait for its end (`tenfold status`), or `tenfold abort`.", code="TF-MOVE-OPEN"
         )
     click.echo(f"{open_words(move)} Following it.", err=True)
-    return _to_its_end(place, asked, move)
 
 
-def _to_its_end(place: Place, asked: Asked, begun: Facts) -> int:
-    move = follow(place, begun["id"], Display())
-    if asked.as_json:
-        click.echo(json.dumps({"move": move}, indent=2))
-    elif move["result"] == "finished":
-        click.echo(end_words(move))
-    if move["result"] == "finished":
+def _to_their_end(place: Place, asked: Asked, begun: Facts, *, last: bool = False) -> int:
+    """Follows what has begun; 0 when all of it is finished. Raises how it ended otherwise."""
+
+    def tell(move: Facts) -> None:
+        click.echo(end_words(move), err=asked.as_json)
+
+    moves = follow_all(place, begun["id"], Display(), tell)
+    if asked.as_json and (last or not asked.again):
+        click.echo(json.dumps({"move": moves[-1], "moves": moves}, indent=2))
+    elif moves[-1]["result"] == "finished":
+        tell(moves[-1])
+    if moves[-1]["result"] == "finished":
         return 0
     hint = "See `tenfold logs mover`; run it again when that is put right."
-    raise TenfoldError(end_words(move), hint=hint, code="TF-UNDONE")
+    raise TenfoldError(f"{end_words(moves[-1])}{_stays(moves[:-1])}", hint=hint, code="TF-UNDONE")
+
+
+def _stays(before: list[Facts]) -> str:
+    """What moves before the one that was undone have brought about is not taken back."""
+    names = ", ".join(move["move"] for move in before)
+    return f" What went before it stays: {names}." if before else ""

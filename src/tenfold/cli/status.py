@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tenfold.cli.main import EXIT_NOT_RUNNING, Context
-from tenfold.cli.moving import open_words, progress_words
+from tenfold.cli.words import open_words, progress_words
 from tenfold.control.deployment import Deployment
 from tenfold.control.place import Place
 
