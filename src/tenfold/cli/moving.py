@@ -1,7 +1,7 @@
 """What the commands about moves share: the plan, the question, and following the moves to their end.
 
-A command may need several moves, one after the other. Each move's record says which follow (`then`); the controller
-begins them by itself, so a command that is killed changes nothing.
+A command may need several moves, one after the other. The controller begins each by itself and says what still follows
+(`then`), so a command that is killed changes nothing.
 """
 
 from __future__ import annotations
@@ -110,23 +110,32 @@ def follow_all(place: Place, move_id: str, display: Display, told: Callable[[Fac
     """Follows a move and those that come after it by themselves; the facts of all. `told` is called with each but the
     last when it is finished. They end with one that is not finished, if there is one."""
     moves = [follow(place, move_id, display)]
-    while moves[-1]["result"] == "finished" and moves[-1]["facts"].get("then"):
+    while moves[-1]["result"] == "finished":
+        then = _next_id(place, moves[-1])
+        if then is None:
+            break
         told(moves[-1])
-        moves.append(follow(place, _next_id(place, moves[-1]), display))
+        moves.append(follow(place, then, display))
     return moves
 
 
-def _next_id(place: Place, last: Facts) -> str:
-    """The move that began after `last`. Raises `TenfoldError` when none does."""
+def _next_id(place: Place, last: Facts) -> str | None:
+    """The move that follows `last`, once it has begun; None when none does. Raises why the one that should cannot."""
     since = SYSTEM_CLOCK.monotonic()
     while SYSTEM_CLOCK.monotonic() - since < NEXT_LIMIT_S:
-        ids = [str(move["id"]) for move in _history(place)]
-        if last["id"] in ids[:-1]:
+        answer = _patiently(place, "move")
+        if answer["move"]["id"] != last["id"]:
+            ids = [str(move["id"]) for move in _history(place)]
             return ids[ids.index(last["id"]) + 1]
+        if answer["error"]:
+            error = wire.error_of(answer["error"])
+            text = f"{end_words(last)} What should follow could not begin: {error.message}"
+            raise TenfoldError(text, hint=error.hint, code=error.code)
+        if not answer["then"]:
+            return None
         time.sleep(_LOOK_S)
-    then = ", ".join(last["facts"]["then"])
     raise TenfoldError(
-        f"{end_words(last)} What should follow ({then}) has not begun within {NEXT_LIMIT_S:g} s.",
+        f"{end_words(last)} What should follow ({', '.join(answer['then'])}) has not begun in {NEXT_LIMIT_S:g} s.",
         hint="See `tenfold logs mover` and `tenfold logs controller`; the same command goes on from here.",
         code="TF-MOVE",
     )
@@ -201,7 +210,10 @@ def _carried_out(place: Place, asked: Asked) -> int:
         click.echo("Nothing was changed.", err=True)
         return 1
     try:
-        return _to_their_end(place, asked, _begin(place, asked), last=True)
+        ended = _to_their_end(place, asked, _begin(place, asked), last=True)
+        if plan.get("version") and not asked.as_json:
+            click.echo(f"Version {plan['version']} runs.")
+        return ended
     except KeyboardInterrupt as interrupt:
         raise interrupt if isinstance(interrupt, Interrupted) else Interrupted(GOES_ON) from None
 
@@ -277,9 +289,9 @@ def _to_their_end(place: Place, asked: Asked, begun: Facts, *, last: bool = Fals
     moves = follow_all(place, begun["id"], Display(), tell)
     if asked.as_json and (last or not asked.again):
         click.echo(json.dumps({"move": moves[-1], "moves": moves}, indent=2))
-    elif moves[-1]["result"] == "finished":
-        tell(moves[-1])
     if moves[-1]["result"] == "finished":
+        if not asked.as_json:
+            tell(moves[-1])
         return 0
     hint = "See `tenfold logs mover`; run it again when that is put right."
     raise TenfoldError(f"{end_words(moves[-1])}{_stays(moves[:-1])}", hint=hint, code="TF-UNDONE")

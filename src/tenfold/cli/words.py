@@ -19,11 +19,14 @@ def plan_words(plan: Facts) -> list[str]:
         lines += [f"  {change}" for change in plan["changes"]]
     for move in plan["moves"]:
         lines += ["", f"{move['name']}: {move['title']}.", *_stage_lines(move), *_figures(move)]
-    lines += [f"Note: {note}" for note in plan.get("notes", [])]
+    if plan.get("same"):
+        lines.append(f"This code is version {plan['version']}, which runs already.")
     if plan["empty"]:
         lines.append("Nothing is to do.")
     elif plan["to_step"] != plan["step"]:
         lines += ["", f"Then it is on step {plan['to_step']}."]
+    elif plan.get("version") and plan["moves"]:
+        lines += ["", f"Then version {plan['version']} of its code runs."]
     return lines
 
 
