@@ -4,12 +4,16 @@ A child of the keeper, so it is started again when it dies, and no request notic
 in its way. On start it finishes or undoes what it left open, unasked. It answers on `run/controller.sock` (wire.py):
 
 - `status`: `state` is `starting`, `running` or `failed` (with `error`), `doing` says what is under way in words;
-- `apply`: makes the deployment what tenfold.toml says now; `changed` lists what that was;
+- `apply`: makes the deployment what tenfold.toml says now, and waits for its end; `changed` lists what that was;
 - `retry`: brings it up once more after it has failed;
-- `migrate`: brings the database to the shape that the code on disk expects; the report of the migration;
-- `plan`: what would change (`to` is `climb`, `descend`, `finalize` or empty: what tenfold.toml and the commands want);
-- `climb`, `descend`, `finalize`: begin the move that leads there, with `step` and `only`; empty when nothing is to do;
-- `abort`: undo the open move; `move`: how far the last one is; `moves`: all that there were.
+- `migrate`: brings the database to the shape that the code in the folder expects; the report of the migration;
+- `plan`: what would change; `to` is `climb`, `descend`, `finalize`, `scale`, `deploy`, `rollback`, or empty for what
+  tenfold.toml and the commands want, each with its fields as below;
+- `climb`, `descend` (`step`, `only`), `finalize`, `scale` (`web`), `deploy` (`source`, by default the folder),
+  `rollback` (`version`, by default the one before): begin the moves that lead there. `move` is the first, None when
+  nothing is to do; `then` are those that follow it by themselves when it is finished;
+- `abort`: undo the open move; `move`: how far the last one is, what follows (`then`), and why that could not (`error`);
+  `moves`: all that there were; `versions`: the versions of the code, and who runs them.
 """
 
 from __future__ import annotations
@@ -25,23 +29,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from tenfold.control.answering import answer_on
-from tenfold.control.changes import Changes, free_name, open_replace
+from tenfold.control.bringing_up import BringingUp
+from tenfold.control.changes import Changes
+from tenfold.control.coding import Coding
+from tenfold.control.commands import Commands
 from tenfold.control.crew import Crew
-from tenfold.control.engine import ensure_server
 from tenfold.control.moving import Moving, facts_of
-from tenfold.control.place import Place, next_map
-from tenfold.control.wishes import Wish, wish_of
+from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
-from tenfold.core.errors import SpecError, TenfoldError, Unavailable
+from tenfold.core.errors import TenfoldError, Unavailable
 from tenfold.core.journal import Journal
 from tenfold.core.redact import redact
 from tenfold.hosts import wire
 from tenfold.moves.base import State
-from tenfold.topology.map import Map, NodeMap
-from tenfold.topology.wants import wants_of
+from tenfold.topology.map import Map
 
 NODE = "controller"
 
@@ -51,28 +53,35 @@ class Controller:
 
     def __init__(self, place: Place, clock: Clock, *, foreground: bool) -> None:
         self._place = place
-        self._clock = clock
         self._foreground = foreground
         self._crew = Crew(place, clock)
         self._journal = Journal(place.journal_file, clock)
-        self._changes = Changes(place, self._crew, self._note)
         self._map: Map | None = None
         self._state, self._doing = "starting", "starting the controller"
         self._error: wire.Message | None = None
         self._one_at_a_time = asyncio.Lock()
         self._moving = Moving(place, self._crew, clock, self._moved)
+        coding = Coding(place, clock)
+        self._bringing_up = BringingUp(place, self._crew, coding, self._note, self._say)
+        self._commands = Commands(
+            place,
+            self._note,
+            moving=self._moving,
+            changes=Changes(place, self._crew, self._note),
+            coding=coding,
+            bringing_up=self._bringing_up,
+        )
         self._operations: dict[str, Callable[[wire.Message], Awaitable[wire.Message]]] = {
             "status": self._status,
             "apply": self._apply,
             "retry": self._retry,
             "migrate": self._migrate,
             "plan": self._plan,
-            "climb": self._move_there,
-            "descend": self._move_there,
-            "finalize": self._move_there,
+            **dict.fromkeys(("climb", "descend", "finalize", "scale", "deploy", "rollback"), self._move_there),
             "abort": self._abort,
             "move": self._move,
             "moves": self._moves,
+            "versions": self._versions,
         }
 
     async def run(self) -> None:
@@ -98,12 +107,12 @@ class Controller:
         self._doing = doing
         print(doing, flush=True)
 
-    # Bringing up
-
     async def _bring_up(self) -> None:
         try:
             async with self._one_at_a_time:
-                self._map = await self._resume() or await self._begin()
+                move_open = self._moving.state().open
+                found = await self._bringing_up.resume(move_open=move_open)
+                self._map = found or await self._bringing_up.begin(after=self._journal.epoch, move_open=move_open)
             self._state = "running"
             self._say(f"{self._map.service} runs")
             self._moving.carry_on()
@@ -114,73 +123,16 @@ class Controller:
             if self._foreground:
                 await self._crew.ask("shutdown", timeout_s=300.0, code=1)
 
-    async def _resume(self) -> Map | None:
-        """Takes over what runs already; None when nothing does."""
-        current = self._place.read_map()
-        nodes = await self._crew.web_nodes()
-        if current is None or not nodes:
-            return None
-        self._say("taking over what runs")
-        await ensure_server(self._place, self._crew, current)
-        open_one = open_replace(self._journal.records)
-        if open_one is not None:
-            current = await self._settle(current, open_one)
-        for node in await self._crew.web_nodes():
-            await self._crew.until_ready(node)
-        await self._changes.take_over(None, current)
-        self._note("resumed", epoch=current.epoch, nodes=nodes)
-        return current
-
-    async def _settle(self, current: Map, left: dict[str, Any]) -> Map:
-        """Finishes or undoes the replacement that a controller before us left open."""
-        before = msgspec.convert(left["before"], Map)
-        if left["forward"]:
-            await self._changes.finish_replace(before, current, left["old"])
-            return current
-        return await self._changes.undo_replace(before, current, left["new"])
-
-    async def _begin(self) -> Map:
-        """A fresh start: map, migrations, the first web process."""
-        previous = self._place.read_map()
-        wanted = await self._first_map(previous)
-        node = wanted.nodes[0].name
-        self._note("start", epoch=wanted.epoch, service=wanted.service)
-        self._place.write_map(wanted)
-        await self._crew.ask("rotation", size=wanted.log.rotate_size, keep=wanted.log.keep)
-        if wanted.database.server is not None:
-            self._say("starting the database")
-            await ensure_server(self._place, self._crew, wanted)
-        if not self._moving.state().open:  # an open move has its own idea of the tables; it goes on once this is up
-            self._say("bringing the database up to date")
-            self._note("migrated", report=await self._crew.migrate())
-        self._say(f"starting {node}")
-        await self._crew.start_web(wanted, node)
-        self._note("started", epoch=wanted.epoch, node=node)
-        return wanted
-
-    async def _first_map(self, previous: Map | None) -> Map:
-        """The map of a fresh start, with the port that the keeper really listens on."""
-        spec = self._place.read_spec()
-        if spec.public.port == 0:
-            port = int((await self._crew.ask("hello"))["port"])
-            spec = msgspec.structs.replace(spec, public=msgspec.structs.replace(spec.public, port=port))
-        if previous is None:
-            self._refuse_lost_map()
-        wanted = self._place.wanted(spec, previous, after=self._journal.epoch)
-        if previous is None:
-            return wanted
-        first = (NodeMap(free_name([]), "web"),)
-        return next_map(previous, msgspec.structs.replace(wanted, nodes=first))
-
-    def _refuse_lost_map(self) -> None:
-        """Without a map a deployment begins on its first step, which would be the wrong database for this one."""
-        wants = self._place.read_wants()
-        if wants is not None and wants.database != "sqlite":
-            raise SpecError(
-                f"The map {self._place.map_file} is lost, and the data of this service is on a database server.",
-                hint="Put it back from a backup. (Without wants.json beside it, it would begin anew and empty.)",
-                code="TF-MAP-LOST",
-            )
+    async def _moved(self, state: State) -> None:
+        """A move is closed: what it leads to is begun, or what is wanted is what runs now."""
+        async with self._one_at_a_time:
+            found = self._place.read_map()
+            if found is None or self._moving.state().id != state.id:
+                return
+            self._map = found
+            if found.epoch > self._journal.epoch:
+                self._note("moved", epoch=found.epoch, id=state.id, result=state.result)
+            await self._commands.moved(found, state)
 
     # Operations
 
@@ -198,16 +150,17 @@ class Controller:
 
     async def _apply(self, _message: wire.Message) -> wire.Message:
         async with self._one_at_a_time:
-            current = self._running_map()
             try:
-                self._map, changed = await self._changes.apply(current, self._moving.refuse_while_open)
-                if not await self._crew.web_nodes():
-                    await self._changes.revive(self._map, migrate=not self._moving.state().open)
-            except TenfoldError:
+                changed, begun = await self._commands.apply(self._running_map())
+            finally:
                 self._map = self._place.read_map()
-                raise
-            self._moving.carry_on()
-            return {"epoch": self._map.epoch, "changed": [str(change) for change in changed]}
+            if begun is None:
+                self._moving.carry_on()
+        if begun is not None:
+            closed = await self._moving.closed(begun.id)
+            if closed.result != "finished":
+                raise self._moving.undone_because(closed)
+        return {"epoch": self._running_map().epoch, "changed": [str(change) for change in changed]}
 
     async def _retry(self, _message: wire.Message) -> wire.Message:
         if self._state == "failed":
@@ -230,60 +183,26 @@ class Controller:
         self._map = self._place.read_map() or self._map
         return self._map
 
-    # Moves
-
     async def _plan(self, message: wire.Message) -> wire.Message:
         async with self._one_at_a_time:
-            current = self._running_map()
-            wish = self._wish(current, message)
-            open_one = self._moving.state()
-            _wanted, plan = self._changes.planned(current)
-            moves = () if open_one.open else wish.moves
-            return {
-                "service": current.service,
-                "step": current.step,
-                "to_step": wish.step,
-                "changes": [str(change) for change in plan.changes],
-                "moves": [await self._moving.plan(name, wish.wants) for name in moves],
-                "open": facts_of(open_one) if open_one.open else None,
-                "empty": plan.empty and not wish.moves and not open_one.open,
-            }
+            return await self._commands.plan(self._running_map(), message)
 
     async def _move_there(self, message: wire.Message) -> wire.Message:
         async with self._one_at_a_time:
-            current = self._running_map()
-            self._moving.refuse_while_open()
-            wish = self._wish(current, {**message, "to": message["op"]})
-            if not wish.moves:
-                return {"move": None, "to_step": wish.step}
-            (name,) = wish.moves
-            before = self._place.read_wants() or wants_of(current)
-            self._place.write_wants(wish.wants)
-            try:
-                return {"move": facts_of(await self._moving.start(name, wish.wants)), "to_step": wish.step}
-            except TenfoldError:
-                self._place.write_wants(before)
-                raise
-
-    def _wish(self, current: Map, message: wire.Message) -> Wish:
-        return wish_of(current, self._place.read_wants(), message)
+            return await self._commands.begin(self._running_map(), {**message, "to": message["op"]})
 
     async def _abort(self, _message: wire.Message) -> wire.Message:
         return {"move": facts_of(await self._moving.abort())}
 
     async def _move(self, _message: wire.Message) -> wire.Message:
-        return {"move": await self._moving.facts()}
+        state = self._moving.state()
+        return {"move": await self._moving.told(state), **self._commands.what_follows(state)}
 
     async def _moves(self, _message: wire.Message) -> wire.Message:
         return {"moves": self._moving.history()[-100:]}
 
-    async def _moved(self, state: State) -> None:
-        """A move is closed: what is wanted is what runs now, also when it was undone."""
-        if state.id and (found := self._place.read_map()) is not None:
-            self._map = found
-            self._place.write_wants(wants_of(found))
-            if found.epoch > self._journal.epoch:
-                self._note("moved", epoch=found.epoch, id=state.id, result=state.result)
+    async def _versions(self, _message: wire.Message) -> wire.Message:
+        return {"versions": await self._commands.versions(self._running_map())}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,6 +1,7 @@
-"""The processes of a deployment as the controller moves them, through the keeper: migrate, start web, drain web.
+"""The processes of a deployment as the controller and its mover handle them, through the keeper: migrations run to
+their end, web and balancer nodes started, watched, drained.
 
-Everything here observes first, so that a controller that was killed in the middle can do it again.
+Everything here observes first, so that whoever was killed in the middle can do it again.
 """
 
 from __future__ import annotations
@@ -8,25 +9,39 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from dataclasses import asdict
 from typing import Any
 
+from tenfold.control.door import find_haproxy
 from tenfold.control.place import Place
 from tenfold.core.clock import Clock
-from tenfold.core.errors import TenfoldError, Unavailable
+from tenfold.core.errors import TenfoldError, Unavailable, UsageError
 from tenfold.hosts import wire
+from tenfold.hosts.identity import identity_of
 from tenfold.hosts.records import Launch
-from tenfold.topology.map import Map
+from tenfold.serve.balancer.launch import balancer_launch
+from tenfold.topology.map import Map, NodeMap
 
 START_LIMIT_S = 60.0
-"""How long a web process may take until it is ready, in seconds."""
+"""How long a node may take until it is ready, in seconds."""
 MIGRATE_LIMIT_S = 3600.0
 MAX_STARTS = 3
-"""A web process that ends this often in a row before it was ready does not get ready."""
+"""A node that ends this often in a row before it was ready does not get ready."""
 DRAIN_SLACK_S = 10.0
 """Seconds between the end of a drain's limit and SIGKILL: what is in flight then may still finish."""
+CHANGES_STAGE, WEB_STAGE = 0, 2
+"""When children are stopped, among all that stop (Launch.stage): balancers between these two, databases after them."""
+ROLES = {"web": "web", "balancer": "balancer", "db": "database"}
+"""The role of a node by the name that it has before its number."""
 _LOOK_S = 0.03
-MIGRATE = "migrate"
+MIGRATE, PENDING = "migrate", "migrate-look"
+
+
+def role_of(node: str) -> str:
+    """The role of a node by its name ("web-2": web); empty for one that serves nobody."""
+    name, _, number = node.rpartition("-")
+    return ROLES.get(name, "") if number.isdigit() else ""
 
 
 class Crew:
@@ -43,71 +58,114 @@ class Crew:
 
     async def facts(self, node: str) -> wire.Message | None:
         """What the keeper knows of one node, or None."""
-        return next((fact for fact in await self._nodes() if fact["node"] == node), None)
+        return next((fact for fact in await self.nodes() if fact["node"] == node), None)
 
-    async def web_nodes(self) -> list[str]:
-        """The web processes that the keeper keeps running, oldest first."""
-        return [str(fact["node"]) for fact in await self._nodes() if fact["listener"] and _is_kept(fact)]
-
-    async def _nodes(self) -> list[wire.Message]:
+    async def nodes(self) -> list[wire.Message]:
+        """What the keeper knows of all its children, oldest first."""
         return list((await self.ask("list"))["nodes"])
 
-    async def migrate(self) -> wire.Message:
-        """Runs the migrations of the map on disk in a process of its own; its report.
+    async def kept(self, *roles: str) -> list[str]:
+        """The nodes of these roles that the keeper keeps running, oldest first."""
+        return [str(fact["node"]) for fact in await self.nodes() if role_of(fact["node"]) in roles and is_kept(fact)]
 
-        Raises the error that it ended with. One that a controller before us started is waited for.
+    async def status(self, node: str, limit_s: float = 2.0) -> wire.Message:
+        """What a node says of itself; empty when it does not answer."""
+        try:
+            return await wire.ask(self._place.run / f"{node}.sock", {"op": "status"}, limit_s)
+        except TenfoldError:
+            return {}
+
+    # Work that ends
+
+    async def run_to_its_end(self, launch: Launch, limit_s: float) -> wire.Message:
+        """Runs a child that ends by itself; its facts then. One of its name that still runs is waited for first.
+
+        Raises the error that it ended with, and `Unavailable` when it takes longer than `limit_s` seconds.
         """
-        before = await self.facts(MIGRATE)
-        if before is None or before["state"] in ("ended", "failed"):
-            await self.ask("spawn", **asdict(self._migrate_launch()))
-        ended = await self.ask("wait", timeout_s=MIGRATE_LIMIT_S + 5, node=MIGRATE, limit_s=MIGRATE_LIMIT_S)
-        await self.ask("stop", node=MIGRATE, grace_s=0.0)
+        node = launch.node
+        if await self.facts(node) is not None:
+            await self._awaited(node, limit_s)
+        await self.ask("spawn", **asdict(launch))
+        ended = await self._awaited(node, limit_s)
         if not ended["finished"]:
-            raise Unavailable(f"The migration did not end within {MIGRATE_LIMIT_S:g} s.", hint=_log_hint(MIGRATE))
-        if ended["exit_code"] == 0:
-            return dict(ended["report"] or {})
-        raise failure(MIGRATE, ended)
+            raise Unavailable(f"{node} did not end within {limit_s:g} s.", hint=_log_hint(node))
+        if ended["exit_code"] != 0:
+            raise failure(node, ended)
+        return ended
 
-    def _migrate_launch(self) -> Launch:
+    async def _awaited(self, node: str, limit_s: float) -> wire.Message:
+        ended = await self.ask("wait", timeout_s=limit_s + 5, node=node, limit_s=limit_s)
+        await self.ask("stop", timeout_s=60.0, node=node, grace_s=0.0)
+        return ended
+
+    async def migrate(self, version: str = "", phase: str = "") -> wire.Message:
+        """Runs the migrations of a version's code on the database of the map; the report.
+
+        `version`: empty for the folder itself. `phase`: `expand`, `contract`, or both one after the other.
+        """
+        ended = await self.run_to_its_end(self._migrate_launch(MIGRATE, version, phase), MIGRATE_LIMIT_S)
+        return dict(ended["report"] or {})
+
+    async def migration_pending(self, version: str, phase: str) -> bool:
+        """Whether `migrate` would change anything now."""
+        launch = self._migrate_launch(PENDING, version, phase, "--pending")
+        return bool((await self.run_to_its_end(launch, MIGRATE_LIMIT_S))["report"]["pending"])
+
+    def _migrate_launch(self, node: str, version: str, phase: str, *words: str) -> Launch:
+        more = (("--version", version) if version else ()) + (("--phase", phase) if phase else ()) + words
+        module = ("-m", "tenfold.control.migrate", "--map", str(self._place.map_file), "--json")
         return Launch(
-            node=MIGRATE,
-            argv=(sys.executable, "-P", "-m", "tenfold.control.migrate", "--map", str(self._place.map_file), "--json"),
+            node=node,
+            argv=(sys.executable, "-P", *module, *more),
             cwd=str(self._place.root),
-            env=self.environment(),
+            env=self.environment(version),
             restart=False,
             grace_s=30.0,
-            stage=0,
+            stage=CHANGES_STAGE,
         )
 
-    async def start_web(self, current: Map, node: str) -> None:
-        """Starts a web process on the public socket and waits until it is ready.
+    # Nodes
+
+    async def start(self, current: Map, node: NodeMap) -> None:
+        """Starts a web or balancer node of a map and waits until it is ready; one that runs is only waited for.
 
         Raises why it cannot serve (the app does not import, it crashes, it takes too long); it runs no longer then.
         """
-        fact = await self.facts(node)
-        if fact is None or not _is_kept(fact):
-            await self.ask("spawn", **asdict(self._web_launch(current, node)))
+        fact = await self.facts(node.name)
+        if fact is None or not is_kept(fact):
+            await self.ask("spawn", **asdict(await self._launch(current, node)))
         try:
-            await self.until_ready(node)
+            await self.until_ready(node.name)
         except TenfoldError:
-            await self.ask("stop", timeout_s=30.0, node=node, grace_s=2.0)
+            await self.stop(node.name, 2.0)
             raise
 
-    def _web_launch(self, current: Map, node: str) -> Launch:
+    async def _launch(self, current: Map, node: NodeMap) -> Launch:
+        match node.role:
+            case "web":
+                return self._web_launch(current, node)
+            case "balancer":
+                program = await find_haproxy()
+                return balancer_launch(current, node.name, map_file=self._place.map_file, haproxy=str(program.path))
+        raise UsageError(f"{node.name} is no web server and no balancer; a move does not start it.", code="TF-MOVE")
+
+    def _web_launch(self, current: Map, node: NodeMap) -> Launch:
         return Launch(
-            node=node,
+            node=node.name,
             argv=(sys.executable, "-P", "-m", "tenfold.serve.web"),
             cwd=str(self._place.root),
-            env=self.environment(),
+            env=self.environment(node.version),
             listener=True,
             socket=True,
             map=True,
-            grace_s=min(current.web.drain_limit_s + DRAIN_SLACK_S, 3600.0),
+            grace_s=grace_of(current),
+            stage=WEB_STAGE,
         )
 
-    def environment(self) -> dict[str, str]:
-        """The environment of processes that import the service."""
-        paths = [str(self._place.root), os.environ.get("PYTHONPATH", "")]
+    def environment(self, version: str = "") -> dict[str, str]:
+        """The environment of processes that import the service; the code of a version comes before everything else."""
+        code = self._place.state / "versions" / version if version else self._place.root
+        paths = [str(code), os.environ.get("PYTHONPATH", "")]
         return {
             "TENFOLD_MAP": str(self._place.map_file),
             "PYTHONPATH": os.pathsep.join(path for path in dict.fromkeys(paths) if path),
@@ -115,7 +173,7 @@ class Crew:
         }
 
     async def until_ready(self, node: str) -> None:
-        """Waits until a web process that was started is ready. Raises why it does not get there; it is left alone."""
+        """Waits until a node that was started is ready. Raises why it does not get there; it is left alone."""
         deadline = self._clock.monotonic() + START_LIMIT_S
         while self._clock.monotonic() < deadline:
             fact = await self.facts(node)
@@ -126,27 +184,30 @@ class Crew:
             if fact["state"] in ("failed", "ended") or fact["short_lives"] >= MAX_STARTS:
                 raise failure(node, fact)
             await asyncio.sleep(_LOOK_S)
+        reason = str((await self.status(node)).get("reason") or "").rstrip(".")
         raise Unavailable(
-            f"{node} did not get ready within {START_LIMIT_S:g} s{await self._why_not_ready(node)}.",
+            f"{node} did not get ready within {START_LIMIT_S:g} s{': ' if reason else ''}{reason}.",
             hint=_log_hint(node),
         )
 
-    async def _why_not_ready(self, node: str) -> str:
-        try:
-            reason = (await wire.ask(self._place.run / f"{node}.sock", {"op": "status"}, 2.0)).get("reason")
-        except TenfoldError:
-            return ""
-        return f": {str(reason).rstrip('.')}" if reason else ""
+    async def address_of(self, node: str) -> str:
+        """Where balancers reach a web node: "127.0.0.1:PORT", the same for the same name."""
+        return f"127.0.0.1:{(await self.ask('port', name=node))['port']}"
 
-    async def drain(self, node: str, limit_s: float) -> str:
-        """Ends a web process after it has finished what its clients began; `drained`, `killed` or `gone`."""
-        if await self.facts(node) is None:
+    async def stop(self, node: str, grace_s: float) -> str:
+        """Ends a node after it has finished what its clients began, and has it forgotten.
+
+        `drained`, `killed` (after `grace_s` seconds), or `gone` when there was none.
+        """
+        try:
+            return str((await self.ask("stop", timeout_s=grace_s + 30.0, node=node, grace_s=grace_s))["how"])
+        except UsageError as error:
+            if error.code != "TF-NO-NODE":
+                raise
             return "gone"
-        grace_s = limit_s + DRAIN_SLACK_S
-        return str((await self.ask("stop", timeout_s=grace_s + 30.0, node=node, grace_s=grace_s))["how"])
 
     async def publish(self, epoch: int, *, tries: int = 20) -> list[str]:
-        """Makes every web process that runs take over the map of that epoch; who did.
+        """Makes every node that runs take over the map of that epoch; who did.
 
         Raises `Unavailable` naming who did not.
         """
@@ -159,8 +220,23 @@ class Crew:
         raise Unavailable(f"Not every process has taken over epoch {epoch}: {reasons}.", hint="See `tenfold status`.")
 
 
-def _is_kept(fact: wire.Message) -> bool:
+def grace_of(current: Map) -> float:
+    """How long a node has from the moment at which it is asked to leave until it is killed, in seconds."""
+    return min(current.web.drain_limit_s + DRAIN_SLACK_S, 3600.0)
+
+
+def is_kept(fact: wire.Message) -> bool:
+    """Whether the keeper keeps a node running: not one that ended, was given up, or is being stopped."""
     return fact["state"] not in ("failed", "ended", "stopping")
+
+
+def age_s(pid: int | None) -> float:
+    """How long a process lives, in seconds; 0 when there is none."""
+    identity = identity_of(pid) if pid else None
+    if identity is None:
+        return 0.0
+    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return max(0.0, since_boot - identity.start_ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def _log_hint(node: str) -> str:

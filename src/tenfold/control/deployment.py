@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenfold.control.place import Place
+from tenfold.control.standing import CONTROLLER, address_of, dialable, facts_of
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import TenfoldError, Unavailable, UsageError
 from tenfold.core.files import FileLock
@@ -32,13 +33,14 @@ from tenfold.hosts.records import Launch
 from tenfold.topology.map import Map
 from tenfold.topology.spec import Spec
 
-CONTROLLER = "controller"
 UP_LIMIT_S = 300.0
 """How long `up` waits by default, in seconds; migrations of large databases may need more."""
 _LOOK_S = 0.03
 _STOP_GRACE_S = 120.0
 
 Say = Callable[[str], None]
+
+__all__ = ["CONTROLLER", "Deployment", "Running", "address_of", "answers", "controller_launch", "foreground_command"]
 
 
 @dataclass(frozen=True)
@@ -209,97 +211,14 @@ class Deployment:
 
     def _longest_grace_s(self) -> float:
         with contextlib.suppress(TenfoldError):
-            return _STOP_GRACE_S + self._map().web.drain_limit_s
+            return _STOP_GRACE_S + 2 * self._map().web.drain_limit_s  # balancers first, then those behind them
         return _STOP_GRACE_S
 
     # Look
 
     def facts(self) -> dict[str, Any]:
-        """How the deployment stands, as `tenfold status --json` prints it; `state` is `running`, `starting`, `failed`,
-        `degraded` (something does not run that should) or `stopped`."""
-        current = self.place.read_map()
-        keeper = self._keeper_facts()
-        nodes = [self._node_facts(fact) for fact in self._node_list(keeper)]
-        controller = self._try_controller()
-        return {
-            "service": current.service if current else None,
-            "state": _state(keeper, controller, nodes),
-            "address": address_of(current) if current and nodes else None,
-            "step": current.step if current else None,
-            "epoch": current.epoch if current else None,
-            "root": str(self.place.root),
-            "keeper": keeper,
-            "controller": controller,
-            "nodes": nodes,
-            "engines": self._engine_list(keeper),
-            "database": self._database_facts(current),
-            "move": self._open_move(controller),
-        }
-
-    def _open_move(self, controller: dict[str, Any] | None) -> dict[str, Any] | None:
-        """The move that is open, with its progress."""
-        if controller is None or controller["move"] is None:
-            return None
-        with contextlib.suppress(TenfoldError):
-            return dict(self._ask_controller("move", 5.0)["move"])
-        return None
-
-    def _database_facts(self, current: Map | None) -> dict[str, Any] | None:
-        """Where the data is; `way_back` says whether it can still go back where it came from."""
-        if current is None:
-            return None
-        database, server = current.database, current.database.server
-        on_server = database.backend == "postgres" and server is not None
-        where = f"{server.host}:{server.port}/{server.database}" if on_server and server else database.path
-        return {"backend": database.backend, "where": where, "gate": database.gate, "way_back": database.way_back}
-
-    def _engine_list(self, keeper: dict[str, Any] | None) -> list[dict[str, Any]]:
-        """The servers of programs that are not ours, such as the database's."""
-        if keeper is None:
-            return []
-        names = ("node", "pid", "state", "restarts", "crash_loop", "exit_code")
-        ours = (CONTROLLER, "mover", "planner", "migrate")
-        found = [fact for fact in self.keeper.nodes() if not fact["listener"] and fact["node"] not in ours]
-        return [{name: fact[name] for name in names} for fact in found if not fact["node"].endswith("-init")]
-
-    def _keeper_facts(self) -> dict[str, Any] | None:
-        with contextlib.suppress(wire.NotRunning):
-            hello = self.keeper.ask("hello")
-            return {name: hello[name] for name in ("pid", "host", "port", "stopping")}
-        return None
-
-    def _try_controller(self) -> dict[str, Any] | None:
-        with contextlib.suppress(wire.NotRunning, wire.NoAnswer):
-            status = self._ask_controller("status", 5.0)
-            return {name: status[name] for name in ("pid", "state", "doing", "error", "move")}
-        return None
-
-    def _node_list(self, keeper: dict[str, Any] | None) -> list[dict[str, Any]]:
-        """The web nodes by the keeper, or by their records when it is gone."""
-        if keeper is not None:
-            names = ("node", "pid", "state", "restarts", "crash_loop", "exit_code", "report")
-            return [{name: fact[name] for name in names} for fact in self.keeper.nodes() if fact["listener"]]
-        return [
-            {"node": record.launch.node, "pid": record.process.pid, "state": "orphaned"}
-            for record in left_running(self.place.state)
-            if record.process and record.launch.listener
-        ]
-
-    def _node_facts(self, fact: dict[str, Any]) -> dict[str, Any]:
-        own: dict[str, Any] = {}
-        with contextlib.suppress(TenfoldError):
-            own = wire.call(self.place.run / f"{fact['node']}.sock", {"op": "status"}, 2.0)
-        names = ("epoch", "ready", "reason", "draining", "requests", "in_flight", "connections")
-        return {**fact, "ready": False, **{name: own[name] for name in names if name in own}}
-
-
-def _state(keeper: dict[str, Any] | None, controller: dict[str, Any] | None, nodes: list[dict[str, Any]]) -> str:
-    serves = any(node["ready"] for node in nodes)
-    if keeper is None:
-        return "degraded" if nodes else "stopped"
-    if controller is not None and controller["state"] in ("starting", "failed"):
-        return str(controller["state"])
-    return "running" if serves and controller is not None else "degraded"
+        """How the deployment stands; see `standing.facts_of`."""
+        return facts_of(self.place, self.keeper)
 
 
 def controller_launch(place: Place, *, foreground: bool = False) -> Launch:
@@ -309,17 +228,6 @@ def controller_launch(place: Place, *, foreground: bool = False) -> Launch:
     words += ["--port", str(place.port)] if place.port is not None else []
     words += ["--foreground"] if foreground else []
     return Launch(node=CONTROLLER, argv=tuple(words), cwd=str(place.root), socket=True, grace_s=10.0, stage=0)
-
-
-def dialable(host: str) -> str:
-    """Where a client on this machine reaches a listening address."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - recognised, not bound
-
-
-def address_of(current: Map) -> str:
-    """The public address as a browser takes it."""
-    host = dialable(current.public.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{current.public.port}"
 
 
 def answers(current: Map, timeout_s: float = 5.0) -> bool:

@@ -1,7 +1,7 @@
 """The database server of a deployment: made, started, adopted, stopped and removed, through the keeper.
 
 A supervised server is node `db-1`, a child of the keeper like any other: restarted when it crashes, adopted when keeper
-or controller die, stopped last (stage 2). Everything here observes first, so that whoever was killed in the middle can
+or controller die, stopped last (stage 3). Everything here observes first, so that whoever was killed in the middle can
 do it again; two at once take turns (`run/db-1.lock`).
 """
 
@@ -36,7 +36,7 @@ from tenfold.topology.map import Map, ServerMap
 
 NODE, INIT = "db-1", "db-1-init"
 ROLE = "database"
-STAGE = 2
+STAGE = 3
 """After everything that works with it (Launch.stage)."""
 SUPERUSER, OWNER, WEB = "postgres-superuser", "database-owner", "database-web"
 """The names of the secrets, in `.tenfold/secrets`."""

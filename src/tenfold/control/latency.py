@@ -77,7 +77,7 @@ class Latency:
 
     async def _look(self) -> None:
         found: dict[str, Sequence[int]] = {}
-        for node in await self._crew.web_nodes():
+        for node in await self._crew.kept("web"):
             told = await wire.ask(self._place.run / f"{node}.sock", {"op": "durations"}, 2.0)
             found[f"{node} {told['pid']}"] = told["counts"]
             self._bounds = told["bounds"]

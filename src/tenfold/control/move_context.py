@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tenfold.control import engine, servers
-from tenfold.control.crew import Crew
+from tenfold.control.crew import Crew, age_s, role_of
+from tenfold.control.door import find_haproxy, prepare_door
 from tenfold.control.latency import Latency
 from tenfold.control.migrate import load_service
 from tenfold.control.place import Place
@@ -21,11 +22,10 @@ from tenfold.core.journal import Fenced, Journal
 from tenfold.core.redact import Secret
 from tenfold.engines.postgres import parse_url
 from tenfold.hosts import wire
-from tenfold.moves.context import HELD_PATIENCE_S, Access, PublishResult
+from tenfold.moves.context import HELD_PATIENCE_S, Access, NodeFacts, Phase, PublishResult
 from tenfold.topology.map import Map, ServerMap
 from tenfold.topology.steps import step_of
-from tenfold.topology.targets import wanted_map
-from tenfold.topology.wants import Wants
+from tenfold.topology.wants import Wants, wants_of
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -34,17 +34,37 @@ _TELL_LIMIT_S = 5.0
 _LOOK_S = 0.05
 
 
+class Way(msgspec.Struct, frozen=True):
+    """Where a move leads: from the map `before` to the map `wanted`, on the way to the wants. In its BEGIN record."""
+
+    before: Map
+    wanted: Map
+    wants: Wants
+
+
 class MoveContext:
     """One mover's view. `journal` and `term` say whether this mover is still in charge.
 
-    `opened` is set once the move is in the journal; before, while it is only looked at, no server is made or removed.
+    `opened` is set once the move is in the journal; before, while it is only looked at, nothing is made or removed.
+    `standing`: the map on which a move is planned that only comes after others; the map on disk without it.
     """
 
-    def __init__(self, place: Place, journal: Journal, clock: Clock, *, term: int, move_id: str, wants: Wants) -> None:
+    def __init__(
+        self,
+        place: Place,
+        journal: Journal,
+        clock: Clock,
+        *,
+        term: int,
+        move_id: str,
+        way: Way,
+        standing: Map | None = None,
+    ) -> None:
         self._place = place
         self._journal = journal
         self._crew = Crew(place, clock)
-        self._wants = wants
+        self._way = way
+        self._standing = standing
         self._server: ServerMap | None = None
         self.latency = Latency(place, self._crew, clock)
         self.opened = False
@@ -70,14 +90,24 @@ class MoveContext:
 
     @cached_property
     def metadata(self) -> sa.MetaData:
-        return load_service(self.current()).metadata
+        current = self.current()
+        return load_service(current, wants_of(current).version).metadata
+
+    @property
+    def knows_tables(self) -> bool:
+        """Whether anybody has asked for the tables, so that the move depends on them."""
+        return "metadata" in self.__dict__
 
     @property
     def wanted(self) -> Map:
-        return wanted_map(self.current(), self._wants)
+        return self._way.wanted
+
+    @property
+    def before(self) -> Map:
+        return self._way.before
 
     def current(self) -> Map:
-        found = self._place.read_map()
+        found = self._standing or self._place.read_map()
         if found is None:
             raise Unavailable(f"There is no map in {self.state}.", hint="Start the service with `tenfold up`.")
         return found
@@ -106,7 +136,7 @@ class MoveContext:
             )
 
     async def _tell(self, epoch: int, patience_s: float) -> PublishResult:
-        """Tells every web process of the map, again until all have it or the patience is over."""
+        """Tells every node of the map, again until all have it or the patience is over."""
         deadline = self.clock.monotonic() + patience_s
         while True:
             limit_s = max(_LOOK_S, min(_TELL_LIMIT_S, deadline - self.clock.monotonic()))
@@ -121,11 +151,14 @@ class MoveContext:
                     return result
             await asyncio.sleep(_LOOK_S)
 
-    async def look_at_server(self) -> list[str]:
-        """What is worth knowing of the server that the data is to move to. Raises what stands against it.
+    async def look_ahead(self) -> list[str]:
+        """What is worth knowing of the engines that the move needs first. Raises what stands against them."""
+        if self.wanted.of_role("balancer") and not self.current().of_role("balancer"):
+            await find_haproxy()
+        return await self._look_at_server()
 
-        For a move that makes a server; one that the map names already is not looked at.
-        """
+    async def _look_at_server(self) -> list[str]:
+        """For a move that makes a server; one that the map names already is not looked at."""
         if self.wanted.database.backend != "postgres" or self.current().database.server is not None:
             return []
         spec = self._place.read_spec()
@@ -175,3 +208,47 @@ class MoveContext:
         server = self.current().database.server or self._server or await self.ensure_server()
         login = engine.owner_login(self._place, server)
         return Access(login.host, login.port, login.database, login.user, Secret(login.password), login.tls)
+
+    # What serves
+
+    async def address_of(self, node: str) -> str:
+        return await self._crew.address_of(node)
+
+    async def prepare_door(self) -> None:
+        self.still_in_charge()
+        await prepare_door(self._place, self.wanted)
+
+    async def start_node(self, node: str) -> None:
+        self.still_in_charge()
+        current = self.current()
+        found = current.node(node)
+        if found is None:
+            raise UsageError(f"{node} is not in the map, so it is not started.", code="TF-MOVE")
+        await self._crew.start(current, found)
+
+    async def node_facts(self) -> dict[str, NodeFacts]:
+        return {
+            str(fact["node"]): NodeFacts(
+                name=str(fact["node"]),
+                role=role_of(str(fact["node"])),
+                state=str(fact["state"]),
+                ready=bool(fact["ready"]),
+                restarts=int(fact["restarts"]),
+                up_s=age_s(fact["pid"]),
+            )
+            for fact in await self._crew.nodes()
+        }
+
+    async def node_status(self, node: str) -> dict[str, Any]:
+        return await self._crew.status(node)
+
+    async def stop_node(self, node: str, grace_s: float) -> str:
+        self.still_in_charge()
+        return await self._crew.stop(node, grace_s)
+
+    async def migrate(self, version: str, phase: Phase) -> dict[str, Any]:
+        self.still_in_charge()
+        return await self._crew.migrate(version, phase)
+
+    async def migration_pending(self, version: str, phase: Phase) -> bool:
+        return await self._crew.migration_pending(version, phase)

@@ -2,7 +2,8 @@
 
 A child of the keeper that the controller starts; it may die at any point, and the next one goes on from the journal
 (`.tenfold/moves.jsonl`), under a higher term: one that was only paused is refused at its next record, map or
-transaction. With `--plan NAME` it only says what it would do. On `run/mover.sock` it answers `status` and `abort`.
+transaction. With `--plan` it only says what its moves would do, one after the other. On `run/mover.sock` it answers
+`status` and `abort`.
 
 Exit 0 when the move is closed (finished or undone, as its last line says) or planned; 1 with `{"error": {...}}` as its
 last line when it could not begin or go on.
@@ -28,11 +29,11 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from tenfold.control.answering import answer_on
-from tenfold.control.move_context import MoveContext
+from tenfold.control.move_context import MoveContext, Way
 from tenfold.control.moving import NODE, REST, move_open, refuse_abort
 from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
-from tenfold.core.errors import TenfoldError, UsageError
+from tenfold.core.errors import TenfoldError, Unavailable, UsageError
 from tenfold.core.files import FileLock
 from tenfold.core.journal import Journal
 from tenfold.core.randomness import SYSTEM_RANDOMNESS
@@ -41,6 +42,8 @@ from tenfold.moves.base import Kind, Move, State, fold
 from tenfold.moves.driver import Aborted, Doing, error_facts, opening, say, walk
 from tenfold.moves.progress import Tracker
 from tenfold.moves.registry import find_builder
+from tenfold.topology.map import Map
+from tenfold.topology.targets import MoveName, target_of
 from tenfold.topology.wants import Wants
 
 _CLEAN_UP_S = 10.0
@@ -50,11 +53,23 @@ _LOOK_S = 0.02
 
 @dataclass(frozen=True)
 class Task:
-    """What a mover is started for: a move by `name`, or (without) the one that is open. `back`: it is to be undone."""
+    """What a mover is started for: the first of `moves`, or (without any) the one that is open.
 
-    name: str = ""
+    `wants` is where all of them lead; those after the first are only noted in its record, as what follows. `settings`:
+    they take over what tenfold.toml says by now. `renew`: every web process is replaced. `made`: the version of the
+    code that was made for this, and is of no use when it is undone. `back`: it is to be undone.
+    """
+
+    moves: tuple[MoveName, ...] = ()
     wants: Wants = field(default_factory=Wants)
+    settings: bool = False
+    renew: bool = False
+    made: str = ""
     back: bool = False
+
+    def way(self, move: MoveName, current: Map, content: Map | None) -> Way:
+        """Where one of the moves leads from a map."""
+        return Way(current, target_of(move, current, self.wants, content, renew=self.renew), self.wants)
 
 
 class Mover:
@@ -77,7 +92,7 @@ class Mover:
             operations = {"status": self._status, "abort": self._abort}
             server = await answer_on(self._place.run / f"{NODE}.sock", NODE, operations)
             try:
-                move, term = await (self._begin() if self._task.name else self._go_on())
+                move, term = await (self._begin() if self._task.moves else self._go_on())
                 return await walk(move, self._state(), self._hands(term))
             finally:
                 if self._looking is not None:
@@ -92,15 +107,16 @@ class Mover:
         known = self._journal.epoch
         if self._state().open:
             raise move_open(self._state())
-        move_id = f"{self._task.name}-{known + 1}"
-        context = self._context(known + 1, move_id, self._task.wants)
+        name, *then = self._task.moves
+        current = present_map(self._place)
+        way = self._task.way(name, current, settings_of(self._place, current) if self._task.settings else None)
+        move_id = f"{name}-{known + 1}"
+        context = self._context(known + 1, move_id, way)
         self._tracker.begin("", "looking at what there is")
-        move = await build(self._task.name, context)
-        data = {
-            **opening(move, move_id),
-            "wants": msgspec.to_builtins(self._task.wants),
-            "tables": tables_digest(context),
-        }
+        move = await build(name, context)
+        move.facts.update({"then": then, "made": self._task.made})
+        tables = tables_digest(context) if context.knows_tables else ""
+        data = {**opening(move, move_id), **msgspec.to_builtins(way), "tables": tables}
         term = self._claim(Kind.BEGIN, data, known)
         context.opened = True
         return move, term
@@ -112,24 +128,22 @@ class Mover:
             raise UsageError("No move is open.", hint="`tenfold moves` lists those that were.", code="TF-NO-MOVE")
         began = next(record.data for record in reversed(self._journal.records) if record.kind == Kind.BEGIN)
         term = self._claim(Kind.TERM, {"pid": os.getpid()}, known)
-        wants = msgspec.convert(began.get("wants", {}), Wants)
-        context = self._context(term, state.id, wants)
+        try:
+            context = self._context(term, state.id, msgspec.convert(began, Way))
+        except msgspec.ValidationError:
+            raise _begun_elsewhere(state) from None
         context.opened = True
         move = await find_builder(state.move)(context)
         if [stage.name for stage in move.stages] != list(state.stages):
-            raise UsageError(
-                f"The move {state.move} was begun by another version of Tenfold, with other stages.",
-                hint="Finish it with that version, or abort it there.",
-                code="TF-MOVE",
-            )
-        if began.get("tables") != tables_digest(context):
+            raise _begun_elsewhere(state)
+        if began.get("tables") and began["tables"] != tables_digest(context):
             self._why_back = "The tables of the service's code have changed since the move began."
         return move, term
 
     _why_back = ""
 
-    def _context(self, term: int, move_id: str, wants: Wants) -> MoveContext:
-        context = MoveContext(self._place, self._journal, self._clock, term=term, move_id=move_id, wants=wants)
+    def _context(self, term: int, move_id: str, way: Way) -> MoveContext:
+        context = MoveContext(self._place, self._journal, self._clock, term=term, move_id=move_id, way=way)
         self._looking = asyncio.create_task(context.latency.run(), name="latency")
         return context
 
@@ -198,6 +212,14 @@ class Mover:
             await asyncio.sleep(_LOOK_S)
 
 
+def _begun_elsewhere(state: State) -> UsageError:
+    return UsageError(
+        f"The move {state.move} was begun by another version of Tenfold, with other stages.",
+        hint="Finish it with that version, or abort it there.",
+        code="TF-MOVE",
+    )
+
+
 async def _cut_off(task: asyncio.Future[Any]) -> None:
     """Cancels a stage and waits until it has cleaned up; what it raises then is not news."""
     task.cancel()
@@ -215,42 +237,70 @@ def tables_digest(context: MoveContext) -> str:
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 
+def present_map(place: Place) -> Map:
+    """The map that runs. Raises `Unavailable` when nothing was ever started."""
+    found = place.read_map()
+    if found is None:
+        raise Unavailable(f"There is no map in {place.state}.", hint="Start the service with `tenfold up`.")
+    return found
+
+
+def settings_of(place: Place, current: Map) -> Map:
+    """The map that tenfold.toml wants; where it listens stays as it is, since only a new start changes that."""
+    content = place.wanted(place.read_spec(), current)
+    public = msgspec.structs.replace(content.public, host=current.public.host, port=current.public.port)
+    return msgspec.structs.replace(content, public=public)
+
+
 async def build(name: str, context: MoveContext) -> Move:
-    """A move that is to begin, with what is worth knowing of its server; raises what stands against it."""
-    notes = await context.look_at_server()
+    """A move that is to begin, with what is worth knowing of what it needs; raises what stands against it."""
+    notes = await context.look_ahead()
     move = await find_builder(name)(context)
     move.facts["findings"] = [*move.facts.get("findings", []), *notes]
     return move
 
 
-async def planned(place: Place, task: Task, clock: Clock) -> dict[str, Any]:
-    """The move as it would be carried out now; nothing is changed."""
+async def planned(place: Place, task: Task, clock: Clock) -> list[dict[str, Any]]:
+    """The moves as they would be carried out now, each on the map that those before it leave; nothing is changed."""
     journal = Journal(place.moves_file, clock)
+    current, found = present_map(place), []
+    content = settings_of(place, current) if task.settings else None
     with contextlib.closing(journal):
-        context = MoveContext(place, journal, clock, term=journal.epoch + 1, move_id="plan", wants=task.wants)
-        move = await build(task.name, context)
-        lines = [asdict(line) for line in await say(move)]
-        return {
-            "name": move.name,
-            "title": move.title,
-            "no_return": move.no_return,
-            "facts": move.facts,
-            "stages": lines,
-        }
+        for name in task.moves:
+            way = task.way(name, current, content)
+            context = MoveContext(
+                place, journal, clock, term=journal.epoch + 1, move_id="plan", way=way, standing=current
+            )
+            found.append(await _said(await build(name, context)))
+            current = way.wanted
+    return found
+
+
+async def _said(move: Move) -> dict[str, Any]:
+    return {
+        "name": move.name,
+        "title": move.title,
+        "no_return": move.no_return,
+        "facts": move.facts,
+        "stages": [asdict(line) for line in await say(move)],
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command line of this module; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="tenfold.control.mover")
     parser.add_argument("--root", type=Path, required=True, help="the folder of tenfold.toml")
-    parser.add_argument("--move", default="", help="begin this one; without it, go on with the open one")
-    parser.add_argument("--database", default="sqlite", help="where the data is to be in the end")
+    parser.add_argument("--moves", default="", help="begin the first of these; without any, go on with the open one")
+    parser.add_argument("--wants", default="{}", help="where they lead, as JSON")
+    parser.add_argument("--settings", action="store_true", help="they take over what tenfold.toml says now")
+    parser.add_argument("--renew", action="store_true", help="every web process is replaced")
+    parser.add_argument("--made", default="", help="the version of the code that was made for them")
     parser.add_argument("--plan", action="store_true", help="only say what would be done")
     parser.add_argument("--back", action="store_true", help="undo it")
     found = parser.parse_args(argv)
     os.umask(0o077)
-    task = Task(found.move, msgspec.convert({"database": found.database}, Wants), found.back)
     try:
+        task = Task(_names(found.moves), _wants(found.wants), found.settings, found.renew, found.made, found.back)
         said = asyncio.run(_work(Place(found.root.resolve()), task, plan=found.plan))
     except asyncio.CancelledError:
         return 130
@@ -262,13 +312,21 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _names(words: str) -> tuple[MoveName, ...]:
+    return msgspec.convert([word for word in words.split(",") if word], tuple[MoveName, ...])
+
+
+def _wants(words: str) -> Wants:
+    return msgspec.json.decode(words, type=Wants)
+
+
 async def _work(place: Place, task: Task, *, plan: bool) -> dict[str, Any]:
     current = asyncio.current_task()
     assert current is not None, "asyncio.run makes a task"
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, current.cancel)
     if plan:
-        return {"plan": await planned(place, task, SYSTEM_CLOCK)}
+        return {"plans": await planned(place, task, SYSTEM_CLOCK)}
     state = await Mover(place, task, SYSTEM_CLOCK).run()
     return {"move": state.move, "id": state.id, "result": state.result, "reason": state.reason}
 

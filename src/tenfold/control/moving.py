@@ -15,8 +15,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
-from tenfold.control.crew import Crew, failure
+import msgspec
+
+from tenfold.control.crew import CHANGES_STAGE, Crew, failure
 from tenfold.control.place import Place
+from tenfold.control.wishes import Wish
 from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError, Unavailable, UsageError
 from tenfold.core.journal import Record, read_journal
@@ -24,8 +27,8 @@ from tenfold.core.randomness import SYSTEM_RANDOMNESS
 from tenfold.core.retry import Backoff
 from tenfold.hosts import wire
 from tenfold.hosts.records import Launch
-from tenfold.moves.base import State, fold, history
-from tenfold.topology.wants import Wants
+from tenfold.moves.base import Kind, State, fold, history
+from tenfold.topology.wants import wants_of
 
 NODE = "mover"
 PLANNER = "planner"
@@ -41,7 +44,11 @@ _LOOK_S = 0.05
 
 
 class Moving:
-    """The moves of one deployment. `ended` is called when one is closed, before it counts as closed here."""
+    """The moves of one deployment.
+
+    `ended` is called when one is closed, also once more for the last one when a controller starts. It may begin the
+    next one, which is then looked after like the one before.
+    """
 
     def __init__(self, place: Place, crew: Crew, clock: Clock, ended: Callable[[State], Awaitable[None]]) -> None:
         self._place = place
@@ -49,6 +56,7 @@ class Moving:
         self._clock = clock
         self._ended = ended
         self._watching: asyncio.Task[None] | None = None
+        self._told: set[str] = set()
         self._back = False
         self._problem: wire.Message | None = None
         self._read: tuple[int, tuple[Record, ...]] = (-1, ())
@@ -72,9 +80,8 @@ class Moving:
         if (state := self.state()).open:
             raise move_open(state)
 
-    async def facts(self) -> wire.Message | None:
+    async def told(self, state: State) -> wire.Message | None:
         """The last move with its progress, for the command line; None when there was none."""
-        state = self.state()
         return {**facts_of(state), "progress": await self._progress(), "problem": self._problem} if state.id else None
 
     def brief(self) -> wire.Message | None:
@@ -102,21 +109,20 @@ class Moving:
 
     # Acting
 
-    async def plan(self, name: str, wants: Wants) -> wire.Message:
-        """What a move would do now, as the move itself says it."""
-        await self._spawn(PLANNER, "--plan", *_words(name, wants))
-        ended = await self._crew.ask("wait", timeout_s=START_LIMIT_S + 5, node=PLANNER, limit_s=START_LIMIT_S)
-        await self._crew.ask("stop", timeout_s=30.0, node=PLANNER, grace_s=0.0)
-        if ended["exit_code"] == 0 and ended["report"]:
-            return dict(ended["report"]["plan"])
-        raise failure(PLANNER, ended)
+    async def plan(self, wish: Wish) -> list[wire.Message]:
+        """What the moves of a wish would do now, as they say it themselves; each on what those before it leave."""
+        ended = await self._crew.run_to_its_end(self._launch(PLANNER, ("--plan", *_words(wish))), START_LIMIT_S)
+        return list((ended["report"] or {})["plans"])
 
-    async def start(self, name: str, wants: Wants) -> State:
-        """Begins a move and returns once it is open; raises why it cannot begin, and nothing has changed then."""
+    async def start(self, wish: Wish) -> State:
+        """Begins the first move of a wish and returns once it is open; `ended` sees to the others.
+
+        Raises why it cannot begin, and nothing has changed then.
+        """
         self.refuse_while_open()
         before = self.state().id
         self._back, self._problem = False, None
-        await self._spawn(NODE, *_words(name, wants))
+        await self._spawn(NODE, *_words(wish))
         deadline = self._clock.monotonic() + START_LIMIT_S
         while self._clock.monotonic() < deadline:
             if (state := self.state()).id != before:
@@ -129,8 +135,30 @@ class Moving:
             await asyncio.sleep(_LOOK_S)
         await self._crew.ask("stop", timeout_s=30.0, node=NODE, grace_s=5.0)
         raise Unavailable(
-            f"The move {name} did not begin within {START_LIMIT_S:g} s.", hint="See `tenfold logs mover`."
+            f"The move {wish.moves[0]} did not begin within {START_LIMIT_S:g} s.", hint="See `tenfold logs mover`."
         )
+
+    async def closed(self, move_id: str) -> State:
+        """Waits until that move is closed and `ended` has seen it; its state.
+
+        Raises `Unavailable` when nobody works on it any more.
+        """
+        while move_id not in self._told:
+            if self._watching is None or self._watching.done():
+                raise Unavailable("The move is not closed, and nobody works on it.", hint="See `tenfold logs mover`.")
+            await asyncio.sleep(_LOOK_S)
+        return next(state for state in reversed(history(self.records())) if state.id == move_id)
+
+    def undone_because(self, state: State) -> TenfoldError:
+        """Why a move was undone: the error of the stage that failed, else its reason in one sentence."""
+        found, ours = None, False
+        for record in self.records():
+            if record.kind == Kind.BEGIN:
+                ours = record.data["id"] == state.id
+            elif ours and record.kind == Kind.BACK and record.data.get("error"):
+                found = wire.error_of(record.data["error"])
+        hint = "See `tenfold logs mover`; run it again when that is put right."
+        return found or TenfoldError(state.reason or "The move was undone.", hint=hint, code="TF-UNDONE")
 
     async def abort(self) -> State:
         """Turns the open move back, and returns when that is certain. Raises `UsageError` when it is too late."""
@@ -169,12 +197,16 @@ class Moving:
                     continue
                 state = self.state()
                 if not state.open:
-                    return await self._ended(state)
+                    await self._ended(state)
+                    self._told.add(state.id)
+                    if self.state().id == state.id:
+                        return
+                    continue
                 await self._note_problem()
                 fruitless = fruitless + 1 if len(self.records()) <= seen else 0
                 seen = len(self.records())
                 if fruitless > MAX_FRUITLESS and not state.decided:
-                    return None
+                    return
                 if fruitless:
                     await asyncio.sleep(REST.wait_s(fruitless, SYSTEM_RANDOMNESS))
                 await self._spawn(NODE, *(["--back"] if self._back else []))
@@ -217,16 +249,21 @@ class Moving:
             await self._crew.ask("stop", timeout_s=30.0, node=node, grace_s=0.0)
         await self._crew.ask("spawn", **asdict(self._launch(node, words)))
 
+    def _version(self) -> str:
+        """The version of the code that runs, which a mover imports when it needs the service's tables."""
+        current = self._place.read_map()
+        return wants_of(current).version if current else ""
+
     def _launch(self, node: str, words: tuple[str, ...]) -> Launch:
         return Launch(
             node=node,
             argv=(*mover_command(), "--root", str(self._place.root), *words),
             cwd=str(self._place.root),
-            env=self._crew.environment(),
+            env=self._crew.environment(self._version()),
             restart=False,
             socket=node == NODE,
             grace_s=10.0,
-            stage=0,
+            stage=CHANGES_STAGE,
         )
 
 
@@ -235,8 +272,11 @@ def mover_command() -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", "tenfold.control.mover")
 
 
-def _words(name: str, wants: Wants) -> list[str]:
-    return ["--move", name, "--database", wants.database]
+def _words(wish: Wish) -> tuple[str, ...]:
+    wants = msgspec.json.encode(wish.wants).decode()
+    words: tuple[str, ...] = ("--moves", ",".join(wish.moves), "--wants", wants)
+    words += ("--made", wish.made) if wish.made else ()
+    return words + (("--settings",) if wish.settings else ()) + (("--renew",) if wish.renew else ())
 
 
 def refuse_abort(state: State) -> None:

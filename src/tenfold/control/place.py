@@ -15,6 +15,7 @@ from tenfold.core.errors import SpecError, UsageError
 from tenfold.core.files import FileLock, atomic_write, private_dir, storage_errors
 from tenfold.topology.map import Map, decode, encode, map_of
 from tenfold.topology.spec import Spec, parse_spec
+from tenfold.topology.steps import step_of
 from tenfold.topology.wants import Wants, decode_wants, encode_wants
 
 SPEC_FILE = "tenfold.toml"
@@ -104,12 +105,16 @@ class Place:
         return decode(data, str(self.map_file))
 
     def wanted(self, spec: Spec, current: Map | None, *, after: int = 0) -> Map:
-        """The map that meets the spec on the nodes that run; `current` itself when nothing differs.
+        """The map that meets the spec on the nodes and the door that are; `current` itself when nothing differs.
 
         `after`: the highest epoch known from elsewhere, for the case that the map was lost.
         """
         made = map_of(spec, root=str(self.root), state=str(self.state), previous=current, after=after)
-        return made if current is None else next_map(current, msgspec.structs.replace(made, nodes=current.nodes))
+        if current is None:
+            return made
+        public = msgspec.structs.replace(made.public, door=current.public.door)
+        level = msgspec.structs.replace(made, public=public, nodes=current.nodes)
+        return next_map(current, msgspec.structs.replace(level, step=step_of(level)))
 
     def write_map(self, new: Map) -> None:
         """Makes `new` the map. Raises `UsageError` when a newer one (or another one of the same epoch) is there."""

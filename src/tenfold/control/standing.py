@@ -1,0 +1,178 @@
+"""How a deployment stands, as `tenfold status` tells it: gathered from keeper, controller, nodes and the map.
+
+Whoever does not answer is left out; nothing here waits for long or changes anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import msgspec
+
+from tenfold.control.crew import role_of
+from tenfold.control.place import Place
+from tenfold.core.errors import TenfoldError
+from tenfold.hosts import wire
+from tenfold.hosts.client import KeeperClient, left_running
+from tenfold.topology.map import Map, NodeMap
+from tenfold.topology.wants import wants_of
+
+CONTROLLER = "controller"
+_WEB = (
+    "epoch", "ready", "reason", "draining", "requests", "in_flight", "connections", "doors", "public_connections",
+    "private_connections", "websockets",
+)  # fmt: skip
+_BALANCER = (
+    "epoch", "ready", "reason", "draining", "haproxy_pid", "version", "reloads", "starts", "servers", "requests",
+    "connections", "tls",
+)  # fmt: skip
+"""What is told of a node's own status, by role."""
+_KEEPER = ("node", "pid", "state", "restarts", "crash_loop", "exit_code", "report")
+
+Facts = dict[str, Any]
+
+
+def facts_of(place: Place, keeper: KeeperClient) -> Facts:
+    """How the deployment stands, as `tenfold status --json` prints it.
+
+    `state` is `running`, `starting`, `failed`, `degraded` (something does not run that should) or `stopped`. `nodes`
+    are the web servers with their version, traffic and private address, `balancers` what stands before them; `public`
+    says which of them has the door.
+    """
+    current = place.read_map()
+    runs = _keeper_facts(keeper)
+    children = keeper.nodes() if runs else []
+    nodes = [_node(place, current, fact, _WEB) for fact in _of_role(place, children, "web", alive=bool(runs))]
+    balancers = [
+        _node(place, current, fact, _BALANCER) for fact in _of_role(place, children, "balancer", alive=bool(runs))
+    ]
+    controller = _controller(place)
+    return {
+        "service": current.service if current else None,
+        "state": _state(runs, controller, nodes, balancers, current),
+        "address": address_of(current) if current and nodes else None,
+        "step": current.step if current else None,
+        "epoch": current.epoch if current else None,
+        "root": str(place.root),
+        "version": wants_of(current).version if current else None,
+        "keeper": runs,
+        "controller": controller,
+        "nodes": nodes,
+        "balancers": balancers,
+        "public": _public(current),
+        "routes": [msgspec.to_builtins(route) for route in current.routes] if current else [],
+        "engines": _engines(children),
+        "database": _database(current),
+        "move": _open_move(place, controller),
+    }
+
+
+def _keeper_facts(keeper: KeeperClient) -> Facts | None:
+    with contextlib.suppress(wire.NotRunning):
+        hello = keeper.ask("hello")
+        return {name: hello[name] for name in ("pid", "host", "port", "stopping")}
+    return None
+
+
+def _of_role(place: Place, children: list[wire.Message], role: str, *, alive: bool) -> list[Facts]:
+    """The nodes of a tier by the keeper, or by their records when it is gone."""
+    if alive:
+        these = [fact for fact in children if role_of(fact["node"]) == role]
+        return [{name: fact[name] for name in _KEEPER} for fact in these]
+    return [
+        {"node": record.launch.node, "pid": record.process.pid, "state": "orphaned"}
+        for record in left_running(place.state)
+        if record.process and role_of(record.launch.node) == role
+    ]
+
+
+def _node(place: Place, current: Map | None, fact: Facts, names: tuple[str, ...]) -> Facts:
+    own: Facts = {}
+    with contextlib.suppress(TenfoldError):
+        own = wire.call(place.run / f"{fact['node']}.sock", {"op": "status"}, 2.0)
+    said = {name: own[name] for name in names if name in own}
+    return {**fact, **_mapped(current.node(fact["node"]) if current else None), "ready": False, **said}
+
+
+def _mapped(node: NodeMap | None) -> Facts:
+    """What the map says of a node; one that is not in it (it is just leaving, say) has no clients."""
+    if node is None:
+        return {"traffic": "off"}
+    if node.role != "web":
+        return {}
+    return {"version": node.version, "traffic": node.traffic, "address": node.address}
+
+
+def _controller(place: Place) -> Facts | None:
+    with contextlib.suppress(wire.NotRunning, wire.NoAnswer):
+        status = wire.call(place.run / f"{CONTROLLER}.sock", {"op": "status"}, 5.0)
+        return {name: status[name] for name in ("pid", "state", "doing", "error", "move")}
+    return None
+
+
+def _open_move(place: Place, controller: Facts | None) -> Facts | None:
+    """The move that is open, with its progress."""
+    if controller is None or controller["move"] is None:
+        return None
+    with contextlib.suppress(TenfoldError):
+        move = wire.call(place.run / f"{CONTROLLER}.sock", {"op": "move"}, 5.0)["move"]
+        return dict(move) if move else None
+    return None
+
+
+def _public(current: Map | None) -> Facts | None:
+    """Which tier accepts the clients' connections, and the encrypted address when there is one."""
+    if current is None:
+        return None
+    door = current.public.door
+    return {"door": door, "tls": tls_address_of(current)}
+
+
+def _engines(children: list[wire.Message]) -> list[Facts]:
+    """The servers of programs that are not ours, such as the database's."""
+    names = ("node", "pid", "state", "restarts", "crash_loop", "exit_code")
+    return [{name: fact[name] for name in names} for fact in children if role_of(fact["node"]) == "database"]
+
+
+def _database(current: Map | None) -> Facts | None:
+    """Where the data is; `way_back` says whether it can still go back where it came from."""
+    if current is None:
+        return None
+    database, server = current.database, current.database.server
+    on_server = database.backend == "postgres" and server is not None
+    where = f"{server.host}:{server.port}/{server.database}" if on_server and server else database.path
+    return {"backend": database.backend, "where": where, "gate": database.gate, "way_back": database.way_back}
+
+
+def _state(
+    keeper: Facts | None, controller: Facts | None, nodes: list[Facts], balancers: list[Facts], current: Map | None
+) -> str:
+    if keeper is None:
+        return "degraded" if nodes or balancers else "stopped"
+    if controller is not None and controller["state"] in ("starting", "failed"):
+        return str(controller["state"])
+    ready = {node["node"] for node in (*nodes, *balancers) if node["ready"]}
+    wanted = {node.name for node in current.nodes if node.traffic == "on"} if current else set()
+    return "running" if ready and ready >= wanted and controller is not None else "degraded"
+
+
+def dialable(host: str) -> str:
+    """Where a client on this machine reaches a listening address."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - recognised, not bound
+
+
+def _shown(host: str) -> str:
+    reached = dialable(host)
+    return f"[{reached}]" if ":" in reached else reached
+
+
+def address_of(current: Map) -> str:
+    """The public address as a browser takes it."""
+    return f"http://{_shown(current.public.host)}:{current.public.port}"
+
+
+def tls_address_of(current: Map) -> str | None:
+    """The encrypted public address; None where there is none: before the step with a load balancer, too."""
+    tls = current.public.tls
+    return f"https://{_shown(current.public.host)}:{tls.port}" if tls and current.public.door == "balancer" else None
