@@ -101,7 +101,7 @@ def _take(current: Map) -> tuple[MoveName, ...]:
 def _web_differs(current: Map, wants: Wants, content: Map, renew: bool) -> bool:
     if renew or needs_new_processes(current, content):
         return True
-    return set(_web_after(current, wants, content, renew=False)) != set(current.of_role("web"))
+    return set(_web_after(current, wants, web_count(content, wants), stay=True)) != set(current.of_role("web"))
 
 
 def _target_of(move: MoveName, current: Map, wants: Wants, content: Map, renew: bool) -> Map:
@@ -119,9 +119,10 @@ def _target_of(move: MoveName, current: Map, wants: Wants, content: Map, renew: 
             rest = (node for node in current.nodes if node.role != "balancer")
             return _with_nodes(current, "web", tuple(_without_address(node) for node in rest))
         case "change_web":
-            settled = _with_settings_of(content, current)
-            others = tuple(node for node in current.nodes if node.role != "web")
-            return msgspec.structs.replace(settled, nodes=(*_web_after(current, wants, content, renew=renew), *others))
+            stay = not (renew or needs_new_processes(current, content))
+            web = _web_after(current, wants, web_count(content, wants), stay=stay)
+            others = (node for node in current.nodes if node.role != "web")
+            return msgspec.structs.replace(_with_settings_of(content, current), nodes=(*web, *others))
         case _:
             assert_never(move)
 
@@ -164,12 +165,10 @@ def _database_of(content: DatabaseMap, current: DatabaseMap) -> DatabaseMap:
     return msgspec.structs.replace(content, server=server, **kept)
 
 
-def _web_after(current: Map, wants: Wants, content: Map, *, renew: bool) -> tuple[NodeMap, ...]:
-    """The web servers after change_web: those that serve with the wanted code stay, unless all are to be replaced."""
-    count = web_count(content, wants)
-    replaced = renew or needs_new_processes(current, content)
+def _web_after(current: Map, wants: Wants, count: int, *, stay: bool) -> tuple[NodeMap, ...]:
+    """The web servers after change_web; `stay`: those that serve with the wanted code need not be replaced."""
     serving = [node for node in current.of_role("web") if node.traffic == "on" and node.version == wants.version]
-    kept = () if replaced else sorted(serving, key=lambda node: _order(node.name))[:count]
+    kept = sorted(serving, key=lambda node: _order(node.name))[:count] if stay else []
     # Old and new run side by side for a while, so a new one cannot have the name of one that leaves.
     taken = {node.name for node in current.nodes}
     free = [f"web-{number}" for number in range(1, count + len(taken) + 1) if f"web-{number}" not in taken]
