@@ -1,14 +1,13 @@
-"""`tenfold status`: what runs. Exit 0 when the service runs and is ready, 3 when not."""
+"""`tenfold status`: what runs. Exit 0 when everything runs that should, 3 when not."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import click
 
 from tenfold.cli.main import EXIT_NOT_RUNNING, Context
-from tenfold.cli.words import open_words, progress_words
+from tenfold.cli.words import Facts, open_words, progress_words
 from tenfold.control.deployment import Deployment
 from tenfold.control.place import Place
 
@@ -19,47 +18,94 @@ _COLOURS = {"running": "green", "starting": "yellow", "degraded": "yellow", "fai
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 @click.pass_obj
 def command(context: Context, as_json: bool) -> int:
-    """Say what runs: the service, its address, its processes."""
+    """Say what runs: the service, its addresses, balancers and web servers, the database, and the move that is open.
+
+    A web server is told with its requests and connections, its version of the code and its private address; with
+    "no traffic" while clients do not come to it (it has just started, or finishes what was begun). A balancer is told
+    with the web servers that it sends requests to. Exit 0 when everything runs that should, 3 when not.
+    """
     facts = Deployment(Place(context.root())).facts()
-    click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(_lines(facts)))
+    click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(status_lines(facts)))
     return 0 if facts["state"] == "running" else EXIT_NOT_RUNNING
 
 
-def _lines(facts: dict[str, Any]) -> list[str]:
+def status_lines(facts: Facts) -> list[str]:
+    """The facts as a person reads them."""
     state = click.style(facts["state"], fg=_COLOURS[facts["state"]], bold=True)
-    lines = [f"{facts['service'] or facts['root']}: {state}"]
-    if facts["address"]:
-        lines.append(f"  {facts['address']}   step {facts['step']}, map epoch {facts['epoch']}")
-    lines += [_node_line(node) for node in facts["nodes"]]
-    lines += [f"  {engine['node']:<10} pid {engine['pid'] or '-':<8} {engine['state']}" for engine in facts["engines"]]
+    lines = [f"{facts['service'] or facts['root']}: {state}", *_address_lines(facts)]
+    lines += [_balancer_line(node) for node in facts["balancers"]]
+    lines += [_web_line(node, facts["version"]) for node in facts["nodes"]]
+    lines += [_line(engine, engine["state"]) for engine in facts["engines"]]
     if facts["database"] and facts["nodes"]:
         lines.append(_database_line(facts["database"]))
+    lines += _route_lines(facts) if facts["nodes"] else []
     return lines + _move_lines(facts["move"]) + _advice(facts)
 
 
-def _database_line(database: dict[str, Any]) -> str:
+def _address_lines(facts: Facts) -> list[str]:
+    if not facts["address"]:
+        return []
+    version = f", version {facts['version']}" if facts["version"] else ""
+    lines = [f"  {facts['address']}   step {facts['step']}{version}, map epoch {facts['epoch']}"]
+    tls = (facts["public"] or {}).get("tls")
+    return [*lines, f"  {tls}"] if tls else lines
+
+
+def _line(node: Facts, words: str) -> str:
+    restarts = f", started again {node['restarts']} times" if node.get("restarts") else ""
+    return f"  {node['node']:<11} pid {node['pid'] or '-':<8} {words}{restarts}"
+
+
+def _unready(node: Facts) -> str:
+    return f"{node['state']}, not ready" + (f": {node['reason']}" if node.get("reason") else "")
+
+
+def _web_line(node: Facts, version: str | None) -> str:
+    if not node["ready"]:
+        return _line(node, _unready(node))
+    words = f"ready, {_many(node['requests'], 'request')}, {_many(node['connections'], 'connection')}"
+    words += f" at {node['address']}" if node.get("address") else ""
+    words += f", version {node['version']}" if node.get("version", version) != version else ""
+    words += ", no traffic" if node.get("traffic") == "off" else ""
+    return _line(node, words + (f", BUT {node['reason']}" if node.get("reason") else ""))
+
+
+def _balancer_line(node: Facts) -> str:
+    if not node["ready"]:
+        return _line(node, _unready(node))
+    words = f"ready, {_many(node.get('requests', 0), 'request')}, {_many(node.get('connections', 0), 'connection')}"
+    words += f", HAProxy pid {node['haproxy_pid']}" if node.get("haproxy_pid") else ""
+    ejected = [server["name"] for server in node.get("servers", ()) if server.get("ejected")]
+    words += f", passes over {' and '.join(ejected)}, which fails more than the others" if ejected else ""
+    return _line(node, words + (f", BUT {node['reason']}" if node.get("reason") else ""))
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _route_lines(facts: Facts) -> list[str]:
+    """What goes to other services; nothing does before there is a balancer."""
+    behind = (facts["public"] or {}).get("door") == "balancer"
+    waits = "" if behind else "  (waits for step 3)"
+    return [
+        f"  route       {route['host']}{route['path']} to {', '.join(route['to'])}{waits}" for route in facts["routes"]
+    ]
+
+
+def _database_line(database: Facts) -> str:
     back = "; the way back to SQLite is open (`tenfold finalize` closes it)" if database["way_back"] else ""
     gate = "; WRITES WAIT" if database["gate"] == "held" else ""
-    return f"  data       {database['backend']}, {database['where']}{gate}{back}"
+    return f"  data        {database['backend']}, {database['where']}{gate}{back}"
 
 
-def _move_lines(move: dict[str, Any] | None) -> list[str]:
+def _move_lines(move: Facts | None) -> list[str]:
     if move is None:
         return []
     return [f"  {open_words(move)}", f"    {progress_words(move)}"]
 
 
-def _node_line(node: dict[str, Any]) -> str:
-    if node["ready"]:
-        words = f"ready, {node['requests']} requests, {node['connections']} connections"
-        words += f", BUT {node['reason']}" if node.get("reason") else ""
-    else:
-        words = f"{node['state']}, not ready" + (f": {node['reason']}" if node.get("reason") else "")
-    restarts = f", started again {node['restarts']} times" if node.get("restarts") else ""
-    return f"  {node['node']:<10} pid {node['pid'] or '-':<8} {words}{restarts}"
-
-
-def _advice(facts: dict[str, Any]) -> list[str]:
+def _advice(facts: Facts) -> list[str]:
     if facts["state"] == "stopped":
         return ["Nothing runs. `tenfold up` starts it."]
     if facts["keeper"] is None:
@@ -67,5 +113,6 @@ def _advice(facts: dict[str, Any]) -> list[str]:
     controller = facts["controller"]
     if controller is None:
         return ["The controller does not answer; the keeper starts it again. No request notices."]
-    errors = [controller["error"], *((node.get("report") or {}).get("error") for node in facts["nodes"])]
+    nodes = [*facts["nodes"], *facts["balancers"]]
+    errors = [controller["error"], *((node.get("report") or {}).get("error") for node in nodes)]
     return [f"{error['message']} {error['hint']}" for error in errors if error]

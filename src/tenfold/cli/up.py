@@ -7,8 +7,9 @@ import json
 import click
 
 from tenfold.cli.main import Context
-from tenfold.control.deployment import UP_LIMIT_S, Deployment, Running, address_of
+from tenfold.control.deployment import UP_LIMIT_S, Deployment, Running
 from tenfold.control.place import Place
+from tenfold.control.standing import address_of, tls_address_of
 from tenfold.core.units import parse_duration
 
 
@@ -44,6 +45,7 @@ def _words(context: Context, running: Running) -> str:
     lines = [f"{current.service} {'runs' if running.fresh else 'runs already'}."]
     lines += [f"  changed: {change}" for change in running.changed]
     lines += ["", f"  service   {address_of(current)}"]
+    lines += [f"            {tls_address_of(current)}"] if tls_address_of(current) else []
     lines += [f"  metrics   {address_of(current)}/metrics"] if current.web.metrics != "off" else []
     lines += [
         f"  state     {current.state}",
