@@ -121,7 +121,7 @@ def _target_of(move: MoveName, current: Map, wants: Wants, content: Map, renew: 
         case "change_web":
             stay = not (renew or needs_new_processes(current, content))
             web = _web_after(current, wants, web_count(content, wants), stay=stay)
-            others = (node for node in current.nodes if node.role != "web")
+            others = tuple(node for node in current.nodes if node.role != "web")
             return msgspec.structs.replace(_with_settings_of(content, current), nodes=(*web, *others))
         case _:
             assert_never(move)
