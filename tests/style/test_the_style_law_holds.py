@@ -17,6 +17,7 @@ ENTRY_POINTS = {
     "tenfold.cli.main",
     "tenfold.hosts.keeper",
     "tenfold.serve.web",
+    "tenfold.serve.balancer.__main__",
     "tenfold.control.controller",
     "tenfold.control.migrate",
     "tenfold.prove.mutants",  # for tests; the package must not use it

@@ -26,7 +26,6 @@ from tenfold.serve.balancer.policy import (
     take_over,
     to_kill,
 )
-from tenfold.topology.map import Map
 
 CHECK_LIMIT_S = 10.0
 _LOOK_AGAIN_S = 0.005
@@ -44,14 +43,12 @@ class ConfigRefusedError(TenfoldError):
 
 
 class Life:
-    """One HAProxy from its start to its end. `started`: the map that it was started with, when that is known."""
+    """One HAProxy from its start to its end."""
 
-    def __init__(self, generation: int, process: Process, runtime: Runtime, started: Map | None, now: float) -> None:
+    def __init__(self, generation: int, process: Process, runtime: Runtime) -> None:
         self.generation = generation
         self.process = process
         self.runtime = runtime
-        self.started = started
-        self.answered_at = now
         self.ready_at: float | None = None
         self.leaving_since: float | None = None
 
@@ -84,8 +81,8 @@ class Haproxies:
         for generation, identity in self._folder.running(str(self._program.path)).items():
             process = adopt(identity)
             if process is not None:
-                lives[generation] = self._life(generation, process, self._folder.started(generation))
-        found = await asyncio.gather(*(self._listen_to(life) for life in lives.values()))
+                lives[generation] = self._life(generation, process)
+        found = await asyncio.gather(*(self.listen_to(life) for life in lives.values()))
         decided = take_over(found)
         for generation in decided.kill:
             lives[generation].process.kill()
@@ -96,22 +93,21 @@ class Haproxies:
             self.serving.ready_at = self._clock.monotonic()
             log.info("Took over the HAProxy that runs (pid %d).", self.serving.pid)
 
-    async def _listen_to(self, life: Life) -> Found:
+    async def listen_to(self, life: Life) -> Found:
+        """What it says when it is asked."""
         voice: Voice = "answers"
         stopping = False
         try:
             wire.connect_unix(self._folder.path / self._folder.admin(life.generation), 1.0).close()
-            async with asyncio.timeout(HANGS_AFTER_S):
-                stopping = (await life.runtime.info()).stopping
+            stopping = (await life.runtime.info()).stopping
         except wire.NotRunning:
             voice = "closed"
-        except (TenfoldError, TimeoutError):
+        except TenfoldError:
             voice = "silent"
         return Found(life.generation, voice, stopping)
 
-    def _life(self, generation: int, process: Process, started: Map | None) -> Life:
-        runtime = Runtime(self._folder.admin_path(generation))
-        return Life(generation, process, runtime, started, self._clock.monotonic())
+    def _life(self, generation: int, process: Process) -> Life:
+        return Life(generation, process, Runtime(self._folder.admin_path(generation), HANGS_AFTER_S))
 
     # Starting
 
@@ -131,21 +127,20 @@ class Haproxies:
                 hint=f"The configuration is {self._folder.path / CANDIDATE}.",
             )
 
-    async def start(self, generation: int, text: str, current: Map, descriptors: Sequence[int]) -> Life:
-        """Starts one with a configuration that was checked, and waits until it answers; it is on disk before.
+    async def start(self, generation: int, text: str, descriptors: Sequence[int]) -> Life:
+        """Starts one with a configuration that HAProxy accepts, and waits until it answers; it is on disk before.
 
         Raises `Unavailable` when it ends instead, or does not answer in time; it runs no longer then.
         """
-        self._folder.save_started(generation, current)
         self._folder.save_config(generation, text)
         argv = self._program.run_argv(self._folder.config(generation).name)
-        life = self._life(generation, self._spawn(argv, self._output, descriptors), current)
+        life = self._life(generation, self._spawn(argv, self._output, descriptors))
         try:
             await self._until_it_answers(life)
         except BaseException:
             life.process.kill()
             raise
-        life.ready_at = life.answered_at = self._clock.monotonic()
+        life.ready_at = self._clock.monotonic()
         return life
 
     def _spawn(self, argv: Sequence[str], output: int, descriptors: Sequence[int]) -> Process:

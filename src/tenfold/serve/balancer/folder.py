@@ -1,4 +1,4 @@
-"""What a balancer keeps on disk, in `run/<node>/`: one configuration, control socket and map for each start of HAProxy.
+"""What a balancer keeps on disk, in `run/<node>/`: a configuration and a control socket for each start of HAProxy.
 
 Starts are counted by generations. HAProxy's own command line names its generation, so a balancer process needs no other
 record to know which of the HAProxys that it finds is which; the files say what each was started with.
@@ -18,9 +18,9 @@ from tenfold.hosts.identity import Identity
 from tenfold.hosts.leftovers import working_in
 from tenfold.topology.map import Map, decode, encode
 
-APPLIED = "applied.json"
+ACCEPTED = "accepted.json"
 CANDIDATE = "candidate.cfg"
-_OF_A_GENERATION = re.compile(r"^(?:haproxy|admin|map)-(\d+)\.(?:cfg|sock|json)$")
+_OF_A_GENERATION = re.compile(r"^(?:haproxy|admin)-(\d+)\.(?:cfg|sock)$")
 _CONFIG = re.compile(rb"(?:^|/)haproxy-(\d+)\.cfg$")
 
 
@@ -70,21 +70,22 @@ class Folder:
         atomic_write(path, text.encode())
         return path
 
-    def save_started(self, generation: int, current: Map) -> None:
-        """Notes the map that this HAProxy is started with."""
-        atomic_write(self._map(generation), encode(current))
+    def read_config(self, generation: int) -> str:
+        """The configuration on disk; empty when there is none."""
+        with contextlib.suppress(OSError):
+            return self.config(generation).read_text()
+        return ""
 
-    def started(self, generation: int) -> Map | None:
-        """The map that it was started with; None when that is not known."""
-        return _map_in(self._map(generation))
+    def save_accepted(self, current: Map) -> None:
+        """Notes the newest map whose configuration HAProxy accepts, in case that the next one is refused."""
+        atomic_write(self.path / ACCEPTED, encode(current))
 
-    def save_applied(self, current: Map) -> None:
-        """Notes the newest map that a HAProxy took, for a later one that is refused."""
-        atomic_write(self.path / APPLIED, encode(current))
-
-    def applied(self) -> Map | None:
+    def accepted(self) -> Map | None:
         """That map; None when there was none."""
-        return _map_in(self.path / APPLIED)
+        path = self.path / ACCEPTED
+        with contextlib.suppress(OSError, SpecError):
+            return decode(path.read_bytes(), str(path))
+        return None
 
     def forget_all_but(self, generations: Iterable[int]) -> None:
         """Removes the files of other generations. Their number is not used again while a younger one has files."""
@@ -93,9 +94,6 @@ class Folder:
             if generation not in kept:
                 with contextlib.suppress(OSError):
                     path.unlink()
-
-    def _map(self, generation: int) -> Path:
-        return self.path / f"map-{generation}.json"
 
     def _generations(self) -> list[int]:
         return [generation for _path, generation in self._files()]
@@ -111,10 +109,4 @@ def _generation_of(pid: int) -> int | None:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
         match = _CONFIG.search(words[-1])
         return int(match[1]) if match else None
-    return None
-
-
-def _map_in(path: Path) -> Map | None:
-    with contextlib.suppress(OSError, SpecError):
-        return decode(path.read_bytes(), str(path))
     return None

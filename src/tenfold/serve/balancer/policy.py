@@ -76,6 +76,7 @@ def to_kill(leaving: Sequence[Leaving], drain_limit_s: float) -> tuple[int, ...]
     )
 
 
-def hangs(silent_s: float) -> bool:
-    """Whether a HAProxy that last answered `silent_s` seconds ago is taken for dead."""
-    return silent_s >= HANGS_AFTER_S
+def descriptors_for(limit: int) -> int:
+    """How many files HAProxy is said to be able to open where the limit is `limit`: it takes half a pipe more for each
+    connection than the two sockets, and it does not start when that is too much."""
+    return limit * 4 // 5
