@@ -34,7 +34,7 @@ class BalancerSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         tuple[int, ...],
         Key(
             Weights(),
-            "Shares of the web servers in the order of their names, 1 for each that is not listed. 0 gets nothing.",
+            "Shares of the web servers in the order of their names, 1 for each that is not listed.",
         ),
     ] = ()
     server_connections: Annotated[

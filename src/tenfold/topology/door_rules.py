@@ -82,16 +82,14 @@ def _address(found: object) -> str:
 
 @dataclass(frozen=True)
 class Weights:
-    """A weight for each web server; the first may not be 0, so that somebody is given work however few there are."""
+    """A weight for each web server. 0 is none: when the others die or leave, that one has to answer."""
 
-    allowed: str = (
-        f"a list of at most {WEIGHTS_MAX} whole numbers from 0 to {WEIGHT_MAX}, such as [2, 1], the first above 0"
-    )
+    allowed: str = f"a list of at most {WEIGHTS_MAX} whole numbers from 1 to {WEIGHT_MAX}, such as [3, 1]"
 
     def read(self, found: object) -> tuple[int, ...]:
         if not isinstance(found, list | tuple) or len(found) > WEIGHTS_MAX:
             raise ValueError
-        if not all(type(each) is int and 0 <= each <= WEIGHT_MAX for each in found) or found[:1] in ([0], (0,)):
+        if not all(type(each) is int and 1 <= each <= WEIGHT_MAX for each in found):
             raise ValueError
         return tuple(found)
 

@@ -77,7 +77,7 @@ class BalancerMap(msgspec.Struct, frozen=True):
 
     strategy: Strategy = "least-connections"
     weights: tuple[int, ...] = ()
-    """Of the web servers in the order of their names, 1 where there are fewer; 0 to 256."""
+    """Of the web servers in the order of their names, 1 where there are fewer; 1 to 256."""
     server_connections: int = 1000
     """Requests that one web server works on at once; more wait in the queue."""
     queue: int = 10_000

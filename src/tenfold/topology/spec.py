@@ -363,7 +363,10 @@ def _read_settings(table: Mapping[str, object], source: str) -> dict[str, object
 def _unknown_at_top(name: str, found: object, source: str) -> SpecError:
     if isinstance(found, dict | list):
         return SpecError(f"{source}: unknown table {_quoted(name)}; {_suggestion(name, _NAMES)}", hint=_PAGE)
-    kinds: dict[str, type[Struct]] = {**{f"[{table}]": kind for table, kind in TABLES.items()}, f"[[{ROUTE}]]": RouteSpec}
+    kinds: dict[str, type[Struct]] = {
+        **{f"[{table}]": kind for table, kind in TABLES.items()},
+        f"[[{ROUTE}]]": RouteSpec,
+    }
     homes = [heading for heading, kind in kinds.items() if name in keys_of(kind)]
     advice = (
         f"it belongs under {' or '.join(homes)}." if homes else "every key belongs under a table such as [service]."

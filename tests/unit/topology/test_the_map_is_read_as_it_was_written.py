@@ -81,7 +81,7 @@ def test_every_value_of_the_spec_arrives_in_the_map() -> None:
     [cache]\nentries = 35\nbytes = "36MB"
     [log]\nrotate_size = "37MB"\nkeep = 38
     [settings]\nx = 39
-    [balancer]\nstrategy = "client-address"\nweights = [3, 0]\nserver_connections = 41\nqueue = 42\ncompression = false
+    [balancer]\nstrategy = "client-address"\nweights = [3, 1]\nserver_connections = 41\nqueue = 42\ncompression = false
     header_timeout = "43s"\nslow_start = "44s"
     [tls]\ncertificate = "shop.pem"\nport = 8444\nredirect = true
     [[route]]\nhost = "Photos.example.com"\nto = ["127.0.0.1:9000", "[::1]:9001"]\ncheck = "/ok"
@@ -109,7 +109,7 @@ def test_every_value_of_the_spec_arrives_in_the_map() -> None:
         "nodes": ({"name": "web-1", "role": "web", "host": "local", "address": "", "version": "", "traffic": "on"},),
         "balancer": {
             "strategy": "client-address",
-            "weights": (3, 0),
+            "weights": (3, 1),
             "server_connections": 41,
             "queue": 42,
             "compression": False,
