@@ -14,20 +14,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tenfold.control.door import SELF_SIGNED
+from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import TenfoldError
 from tenfold.core.units import format_size
-from tenfold.engines.postgres.programs import Programs, choose, installed
+from tenfold.engines.haproxy import programs as haproxy
+from tenfold.engines.haproxy.tls import check_certificate, end_date_argv, expires_at
+from tenfold.engines.postgres import programs as postgres
 from tenfold.hosts.commands import output_of
 from tenfold.hosts.listener import open_listener
+from tenfold.topology.map import TlsMap
 from tenfold.topology.spec import Spec
 
 PYTHON = (3, 11)
 SQLITE = (3, 37, 0)
 """STRICT tables came with it."""
 DISK_LOW, DISK_LEAST = 1 << 30, 100 << 20
+CERTIFICATE_LOW_DAYS = 21
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.glusterfs"})
 _LATER = {
-    "haproxy": (3, "load balancer"),
     "patroni": (4, "replication"),
     "etcd": (4, "replication"),
     "redis-server": (5, "cache tier"),
@@ -51,15 +56,26 @@ class Finding:
     advice: str = ""
 
 
-def examine(folder: Path, spec: Spec | None, *, runs: bool, postgres: bool = False) -> list[Finding]:
-    """Everything that a service in `folder` needs of this machine, then what later steps will need.
+@dataclass(frozen=True)
+class Deployed:
+    """What a deployment needs beyond its first step. `runs`: its ports are rightly taken. `postgres`: its data is in a
+    server that we run. `haproxy`: balancers stand before it. `tls`: its encrypted address, if it is to have one."""
 
-    `runs`: the service runs already, so its port is rightly taken. `postgres`: its data is in a server that we run.
-    """
+    runs: bool = False
+    postgres: bool = False
+    haproxy: bool = False
+    tls: TlsMap | None = None
+
+
+def examine(folder: Path, spec: Spec | None, has: Deployed, clock: Clock = SYSTEM_CLOCK) -> list[Finding]:
+    """Everything that a service in `folder` needs of this machine, then what later steps will need."""
     findings = [_python(), _venv(), _sqlite(), _uvloop(), _kind_of_disk(folder), _locks(folder), _space(folder)]
-    if spec is not None and not runs:
-        findings.append(_port(spec.public.host, spec.public.port))
-    findings.append(_postgres(installed(output_of), needed=postgres))
+    if spec is not None and not has.runs:
+        findings.append(_port("port", spec.public.host, spec.public.port))
+    if spec is not None and has.tls is not None:
+        findings += _encryption(spec.public.host, has.tls, runs=has.runs, now_us=clock.wall_us())
+    findings.append(_postgres(postgres.installed(output_of), needed=has.postgres))
+    findings.append(_haproxy(haproxy.installed(output_of), needed=has.haproxy))
     return findings + list(_later_engines())
 
 
@@ -141,18 +157,62 @@ def _space(folder: Path) -> Finding:
     return Finding("disk", "fine", text)
 
 
-def _port(host: str, port: int) -> Finding:
+def _port(name: str, host: str, port: int) -> Finding:
     try:
         open_listener(host, port).close()
     except TenfoldError as error:
-        return Finding("port", "problem", error.message, error.hint)
-    return Finding("port", "fine", f"{port} on {host} is free")
+        return Finding(name, "problem", error.message, error.hint)
+    return Finding(name, "fine", f"{port} on {host} is free")
 
 
-def _postgres(found: list[Programs], *, needed: bool) -> Finding:
+def _encryption(host: str, tls: TlsMap, *, runs: bool, now_us: int) -> list[Finding]:
+    """The certificate and the port of the encrypted address."""
+    path = Path(tls.certificate)
+    if path.name == SELF_SIGNED and not path.exists():
+        found = [Finding("certificate", "later", "self-signed; made when the balancers start")]
+    else:
+        found = [_certificate(path, now_us)]
+    return found if runs else [*found, _port("tls port", host, tls.port)]
+
+
+def _certificate(path: Path, now_us: int) -> Finding:
+    try:
+        check_certificate(path)
+    except TenfoldError as error:
+        return Finding("certificate", "problem", error.message, error.hint)
+    until = expires_at(output_of(end_date_argv(path)))
+    return lifetime(path, None if until is None else (until.timestamp() - now_us / 1e6) / 86_400)
+
+
+def lifetime(path: Path, days: float | None) -> Finding:
+    """What is to be said of a usable certificate that is good for so many days still; None: nobody knows."""
+    if days is None:
+        return Finding("certificate", "fine", f"{path}; how long it is good is not known without openssl")
+    if days <= 0:
+        return Finding(
+            "certificate", "problem", f"{path} has expired", "Put a new one in its place, then `tenfold up`."
+        )
+    text = f"{path} is good for {days:.0f} days"
+    if days < CERTIFICATE_LOW_DAYS:
+        return Finding("certificate", "warning", text, "Put a new one in its place, then `tenfold up`.")
+    return Finding("certificate", "fine", text)
+
+
+def _haproxy(found: list[haproxy.Program], *, needed: bool) -> Finding:
+    """Without it a service before step 3 lacks nothing; one with balancers cannot start."""
+    try:
+        program = haproxy.choose(found)
+    except TenfoldError as error:
+        if needed:
+            return Finding("haproxy", "problem", error.message, error.hint)
+        return Finding("haproxy", "later", f"{error.message} Not needed before step 3 (load balancer).", error.hint)
+    return Finding("haproxy", "fine", f"{program.version} at {program.path}")
+
+
+def _postgres(found: list[postgres.Programs], *, needed: bool) -> Finding:
     """Without it a service on step 1 lacks nothing; one whose data is in it cannot start."""
     try:
-        programs = choose(found)
+        programs = postgres.choose(found)
     except TenfoldError as error:
         if needed:
             return Finding("postgres", "problem", error.message, error.hint)
