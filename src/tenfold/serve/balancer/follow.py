@@ -19,12 +19,11 @@ from tenfold.core.errors import TenfoldError, Unavailable
 from tenfold.core.secrets import Secrets
 from tenfold.engines.haproxy import outliers
 from tenfold.engines.haproxy.basis import Identity
-from tenfold.engines.haproxy.reconcile import commands, needs_reload, settled
+from tenfold.engines.haproxy.reconcile import Place, commands, needs_reload, settled
 from tenfold.engines.haproxy.render import render
 from tenfold.engines.haproxy.runtime import HaproxyRefusedError, HaproxySilentError, Info, Stats
 from tenfold.engines.haproxy.servers import LAST_RESORT, WEB, Wanted, wanted_servers
 from tenfold.hosts.backoff import Backoff
-from tenfold.serve.balancer.busy import COMMAND, busy_in
 from tenfold.serve.balancer.encrypted import EncryptedListener
 from tenfold.serve.balancer.engine import Haproxies, Life
 from tenfold.serve.balancer.folder import Folder
@@ -172,7 +171,8 @@ class Follower:
         """Tells a HAProxy that runs which web servers there are. What still has work is taken out by and by."""
         wanted = self._servers(new)
         for _ in range(_ROUNDS):
-            observed, busy = await life.runtime.servers(), busy_in(await life.runtime.ask(COMMAND))
+            observed, stats = await life.runtime.servers(), await life.runtime.stats()
+            busy = {Place(one.backend, one.name): one.current for one in stats.servers}
             todo = commands(new, wanted, observed, busy)
             for command in todo:
                 if command.startswith("del server"):
@@ -241,10 +241,9 @@ class Follower:
             log.error("HAProxy (pid %d) ended with %s.", life.pid, life.process.exit_code)
             await asyncio.sleep(delay_s)
             with contextlib.suppress(TenfoldError):
-                await self._start_again(life)
-                self.counts.restart_ms = round((self._clock.monotonic() - ended_at) * 1000, 1)
+                await self._start_again(life, ended_at)
 
-    async def _start_again(self, ended: Life) -> None:
+    async def _start_again(self, ended: Life, ended_at: float) -> None:
         async with self._turn:
             if self._haproxies.serving is not ended:
                 return
@@ -257,8 +256,9 @@ class Follower:
                 self.problem = error
                 log.error("HAProxy cannot be started: %s", error)
                 raise
-            self.counts.restarts += 1
             self.problem = None
+            self.counts.restarts += 1
+            self.counts.restart_ms = round((self._clock.monotonic() - ended_at) * 1000, 1)
 
     def _known(self) -> Map:
         accepted = self._folder.accepted()
