@@ -30,7 +30,7 @@ def test_status_says_who_and_how_it_is(tmp_path: Path) -> None:
         node = running.start().until_ready()
         running.get("/go/a")
         status = node.ask("status")
-        assert status | {"connections": 0} == {
+        assert status | {"connections": 0, "public_connections": 0} == {
             "ok": True,
             "node": "web-1",
             "pid": node.process.pid,
@@ -41,6 +41,13 @@ def test_status_says_who_and_how_it_is(tmp_path: Path) -> None:
             "requests": 1,
             "in_flight": 0,
             "connections": 0,
+            "version": "",
+            "traffic": "on",
+            "address": "",
+            "doors": {"public": True, "private": False},
+            "public_connections": 0,
+            "private_connections": 0,
+            "websockets": 0,
             "backend": "",
             "gate": "open",
             "held": 0,

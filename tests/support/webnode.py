@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tenfold.topology.map import Map, encode, map_of
+import msgspec
+
+from tenfold.topology.map import Map, NodeMap, encode, map_of, next_map
 from tenfold.topology.spec import parse_spec
 
 START_LIMIT_S = 20.0
@@ -162,14 +164,36 @@ class Service:
         self.write_map(spec)
 
     def write_map(self, spec: str = "") -> Map:
-        """Writes the next map; `spec` is TOML that is added to the service's."""
+        """Writes the next map, with more nodes than run; `spec` is TOML that is added to the service's."""
         text = f'[service]\nname = "victim"\napp = "victim_app:app"\n{spec}'
-        self.current = map_of(
+        content = map_of(
             parse_spec(text, "tenfold.toml"),
             root=str(self.root),
             state=str(self.root / ".tenfold"),
-            previous=self.current,
+            previous=None,
         )
+        nodes = tuple(NodeMap(f"web-{number}", "web") for number in range(1, 10))
+        return self.publish(msgspec.structs.replace(content, nodes=nodes))
+
+    def set_node(self, name: str, **changes: Any) -> Map:
+        """Writes the next map, with another entry for one node."""
+        nodes = {each.name: each for each in self.now.nodes}
+        nodes[name] = msgspec.structs.replace(nodes[name], **changes)
+        return self.publish(msgspec.structs.replace(self.now, nodes=tuple(nodes.values())))
+
+    def set_door(self, door: str) -> Map:
+        """Writes the next map, in which another role accepts on the public socket."""
+        public = msgspec.structs.replace(self.now.public, door=door)
+        return self.publish(msgspec.structs.replace(self.now, public=public))
+
+    @property
+    def now(self) -> Map:
+        assert self.current is not None, "a map is written when the service is made"
+        return self.current
+
+    def publish(self, content: Map) -> Map:
+        """Writes a map under the next epoch."""
+        self.current = next_map(self.current, content)
         new = self.root / "map.json.new"
         new.write_bytes(encode(self.current))
         new.rename(self.root / "map.json")

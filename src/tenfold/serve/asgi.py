@@ -3,8 +3,9 @@
     app = tf.asgi(app, hot={"/{code}": redirect})
 
 For each request it gives an id and a scope (token, idempotency key), keeps the body within its limit, answers hot
-routes and health by itself, turns errors into problem documents, counts, and writes a line of the access log. It speaks
-only ASGI, so the service runs under any ASGI server; the web process of Tenfold adds the drain and the control socket.
+routes and health by itself, turns errors into problem documents, counts, and writes a line of the access log. A
+WebSocket gets the same id, scope and line. It speaks only ASGI, so the service runs under any ASGI server; the web
+process of Tenfold adds the drain and the control socket.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tenfold.blocks.database.scope import RequestScope, enter_scope, leave_scope
 from tenfold.blocks.database.token import EMPTY, decode
 from tenfold.core.errors import ContractError, TenfoldError
 from tenfold.serve.access import AccessLog
+from tenfold.serve.conversation import Conversation
 from tenfold.serve.exchange import (
     CLIENT_LEFT,
     BodyTooLargeError,
@@ -29,7 +31,7 @@ from tenfold.serve.exchange import (
     Scope,
     Send,
 )
-from tenfold.serve.head import NOTHING, RequestIds, check_path, read_head
+from tenfold.serve.head import NOTHING, Head, RequestIds, check_path, named_headers, read_head
 from tenfold.serve.health import ALIVE, INTERNAL_PATHS, metrics_response, readiness
 from tenfold.serve.hot import Handler, HotRoutes, Request, Response
 from tenfold.serve.lifespan import lifespan
@@ -128,6 +130,8 @@ class TenfoldASGI:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await lifespan(self, self._app, scope, receive, send)
+            elif scope["type"] == "websocket":
+                await self._websocket(scope, receive, send)
             else:
                 await self._app(scope, receive, send)
             return
@@ -149,15 +153,42 @@ class TenfoldASGI:
 
     def _exchange(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
         head = read_head(scope["headers"])
+        request = self._request(head)
+        return Exchange(
+            scope, receive, send, head=head, request=request, limit=self._settings.body_limit, now=self._monotonic
+        )
+
+    def _request(self, head: Head) -> RequestScope:
         token = EMPTY
         if head.token:
             token = decode(head.token)
             if token.epoch > self._epoch:
                 self._look_now()
-        request = RequestScope(request_id=head.request_id or self._ids.next(), token=token)
-        return Exchange(
-            scope, receive, send, head=head, request=request, limit=self._settings.body_limit, now=self._monotonic
-        )
+        return RequestScope(request_id=head.request_id or self._ids.next(), token=token)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket, from its handshake to its end."""
+        began = self._monotonic()
+        if began > self._look_after:
+            self._look_now()
+        head = read_head(scope["headers"])
+        conversation = Conversation(scope, receive, send, self._request(head))
+        scope["headers"] = named_headers(scope["headers"], head, conversation.request.request_id)
+        self.metrics.websockets_open += 1
+        entered = enter_scope(conversation.request)
+        try:
+            check_path(scope)
+            await self._app(scope, conversation.receive, conversation.send)
+            if not conversation.status and not conversation.closed:
+                raise RuntimeError("The application returned without an answer to the handshake.")
+        except Exception as error:  # noqa: BLE001 - the boundary, as for requests
+            if not conversation.says_nothing_new(error):
+                _report(error, scope, conversation.request.request_id)
+                await conversation.fail(error)
+        finally:
+            leave_scope(entered)
+            self.metrics.websockets_open -= 1
+            self._account_websocket(conversation, began)
 
     async def _answer(self, exchange: Exchange, began: float) -> None:
         """Answers, in another attempt if need be; only errors that need no answer come out."""
@@ -170,6 +201,8 @@ class TenfoldASGI:
                     check_path(scope)
                 if (scope["method"] == "GET" or scope["method"] == "HEAD") and await self._answer_here(exchange):
                     return
+                if not exchange.replays:
+                    scope["headers"] = named_headers(scope["headers"], exchange.head, exchange.request.request_id)
                 exchange.fresh = dict(scope)
                 await self._app(scope, exchange.receive, exchange.send)
                 await exchange.release()
@@ -246,7 +279,7 @@ class TenfoldASGI:
         """Decides what an exception means for the client by how far its response has come."""
         if exchange.refused or exchange.client_left:
             return
-        _report(error, exchange)
+        _report(error, exchange.scope, exchange.request.request_id)
         if exchange.complete:
             return  # a background task of the framework failed after the answer
         if exchange.started:
@@ -267,6 +300,15 @@ class TenfoldASGI:
         if access is not None and self._settings.access_log:
             request_id = exchange.request.request_id
             access.add((ended, request_id, method, scope["path"], status, ended - began, exchange.bytes_sent))
+
+    def _account_websocket(self, conversation: Conversation, began: float) -> None:
+        """Counts it apart from requests: how long a socket was open says nothing about how fast the service answers."""
+        ended, status = self._monotonic(), conversation.outcome()
+        self.metrics.websocket(status)
+        access = self.access
+        if access is not None and self._settings.access_log:
+            path, request_id = conversation.scope["path"], conversation.request.request_id
+            access.add((ended, request_id, "GET", path, status, ended - began, conversation.bytes_sent))
 
 
 def _epoch_of(current: Map | None) -> float:
@@ -295,18 +337,11 @@ def _to_replace(error: Exception, own_answer: bytes) -> bool:
     return own_answer in (b"", b"Internal Server Error") or b"Traceback" in own_answer
 
 
-def _report(error: Exception, exchange: Exchange) -> None:
+def _report(error: Exception, scope: Scope, request_id: str) -> None:
     """Client mistakes are in the access log; what the service did wrong goes to the error log with its trace."""
     if isinstance(error, TenfoldError) and error.public:
         if error.status >= 500:
-            log.warning("%s", error, extra={"request": exchange.request.request_id})
+            log.warning("%s", error, extra={"request": request_id})
         return
-    scope = exchange.scope
-    log.error(
-        "%s %s failed: %s",
-        scope["method"],
-        scope["path"],
-        error,
-        exc_info=error,
-        extra={"request": exchange.request.request_id},
-    )
+    what = scope.get("method", "WebSocket")
+    log.error("%s %s failed: %s", what, scope["path"], error, exc_info=error, extra={"request": request_id})

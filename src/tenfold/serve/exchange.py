@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from tenfold.blocks.database.scope import RequestScope
+from tenfold.blocks.database.token import Token
 from tenfold.core.errors import InvalidRequest, TenfoldError
-from tenfold.serve.head import KEYED_METHODS, TOKEN_COOKIE, Head, fingerprint_of
+from tenfold.serve.head import EVENTS, KEYED_METHODS, TOKEN_COOKIE, Head, fingerprint_of
 from tenfold.serve.hot import Response
 from tenfold.serve.problem import problem_response
 from tenfold.serve.replay import is_replayable
@@ -73,6 +74,7 @@ class Exchange:
         "_kept",
         "_more",
         "_now",
+        "_origin",
         "_receive",
         "_received",
         "_send",
@@ -104,7 +106,7 @@ class Exchange:
         limit: int,
         now: Callable[[], float],
     ) -> None:
-        self.scope = scope
+        self.scope = self._origin = scope
         self._receive = receive
         self._send = send
         self._now = now
@@ -164,7 +166,8 @@ class Exchange:
         if self.refused:
             return
         if message["type"] == "http.response.start":
-            self._check(message["status"], message.get("headers", ()))
+            if check_response(message["status"], message.get("headers", ())):
+                self._origin[EVENTS] = True
             if message["status"] == 500:
                 self._held = [message]
                 return
@@ -179,7 +182,7 @@ class Exchange:
     async def respond(self, response: Response) -> None:
         """Sends a complete response, unless it could break out of its headers (`HeaderRefusedError`)."""
         if not response.sendable:
-            self._check(response.status, response.headers)
+            check_response(response.status, response.headers)
             response.sendable = True
         self._held = None
         await self._start({"type": "http.response.start", "status": response.status, "headers": response.headers})
@@ -285,16 +288,6 @@ class Exchange:
                         return
                     read += len(message.get("body", b""))
 
-    def _check(self, status: int, headers: Any) -> None:
-        if not 100 <= status <= 599:
-            raise HeaderRefusedError(f"The response has the status {status}, which is not one of HTTP's.")
-        for name, value in headers:
-            if _BAD_VALUE.search(value) or _BAD_NAME.search(name):
-                raise HeaderRefusedError(
-                    f"The response header {name!r} has characters that could break out of its line: {value[:80]!r}.",
-                    hint="Percent-encode what came from outside before it becomes a header.",
-                )
-
     def _with_token(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Adds the token where no shared cache can keep it: on private and no-store responses only."""
         control = b",".join(value for name, value in headers if name.lower() == b"cache-control").lower()
@@ -303,8 +296,28 @@ class Exchange:
             headers.append((b"cache-control", b"no-store"))
         elif b"private" not in control and b"no-store" not in control:
             return headers
-        token = self.request.token.encode().encode("ascii")
-        secure = b"; Secure" if self.scope.get("scheme") == "https" else b""
-        headers.append((b"tf-token", token))
-        headers.append((b"set-cookie", TOKEN_COOKIE + b"=" + token + b"; Path=/; HttpOnly; SameSite=Lax" + secure))
+        headers += token_headers(self.request.token, secure=self.scope.get("scheme") == "https")
         return headers
+
+
+def check_response(status: int, headers: Any) -> bool:
+    """Raises `HeaderRefusedError` for a response that must not be sent. Returns whether it is an event stream."""
+    if not 100 <= status <= 599:
+        raise HeaderRefusedError(f"The response has the status {status}, which is not one of HTTP's.")
+    events = False
+    for name, value in headers:
+        if _BAD_VALUE.search(value) or _BAD_NAME.search(name):
+            raise HeaderRefusedError(
+                f"The response header {name!r} has characters that could break out of its line: {value[:80]!r}.",
+                hint="Percent-encode what came from outside before it becomes a header.",
+            )
+        if name == b"content-type":
+            events = value.startswith(b"text/event-stream")
+    return events
+
+
+def token_headers(token: Token, *, secure: bool) -> list[tuple[bytes, bytes]]:
+    """The headers that bring a token to its client, and back: one for programs, a cookie for browsers."""
+    text = token.encode().encode("ascii")
+    cookie = TOKEN_COOKIE + b"=" + text + b"; Path=/; HttpOnly; SameSite=Lax"
+    return [(b"tf-token", text), (b"set-cookie", cookie + b"; Secure" if secure else cookie)]

@@ -14,6 +14,13 @@ from tenfold.core.randomness import Randomness
 TOKEN_COOKIE = b"tf_token"
 KEYED_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
+RELAYED = "tenfold.relayed"
+"""In a scope: a proxy has passed the request on, or its client pretends so; its headers about that are set aside."""
+
+EVENTS = "tenfold.events"
+"""In a scope: the response is an event stream."""
+
+_FORWARDING = frozenset({b"forwarded", b"x-real-ip"})
 _READ_HERE = frozenset({b"x-request-id", b"tf-token", b"cookie", b"idempotency-key", b"content-length", b"expect"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
@@ -90,6 +97,19 @@ def _cookie(cookies: list[bytes]) -> str:
                 if name == TOKEN_COOKIE:
                     return value.decode("latin-1")
     return ""
+
+
+def is_forwarding(name: bytes) -> bool:
+    """Whether a header (its name in lower case) says for whom a proxy speaks."""
+    return name.startswith(b"x-forwarded-") or name in _FORWARDING
+
+
+def named_headers(headers: Iterable[tuple[bytes, bytes]], head: Head, request_id: str) -> list[tuple[bytes, bytes]]:
+    """The headers as the service gets them: with the id of the request, whoever chose it."""
+    if head.request_id:
+        return list(headers)
+    kept = headers if head is NOTHING else (each for each in headers if each[0] != b"x-request-id")
+    return [*kept, (b"x-request-id", request_id.encode("ascii"))]
 
 
 def check_path(scope: Mapping[str, Any]) -> None:

@@ -7,13 +7,13 @@ from ipaddress import ip_address
 from typing import Any, Literal
 
 from tenfold.core.errors import NotFound
+from tenfold.serve.head import RELAYED, is_forwarding
 from tenfold.serve.hot import Response
 from tenfold.serve.metrics import METRICS_CONTENT_TYPE, HttpMetrics
 
 INTERNAL_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 _NOT_STORED = (b"cache-control", b"no-store")
-_RELAYED = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"})
 
 ALIVE = Response.json({"alive": True}, headers=[_NOT_STORED])
 
@@ -35,10 +35,10 @@ def metrics_response(
 
 
 def is_local(scope: Mapping[str, Any]) -> bool:
-    """Whether the request comes from this machine itself: over loopback, and not through a proxy on this machine, which
-    would make the whole world look local."""
+    """Whether the request comes from this machine itself: over loopback, and not through a proxy on this machine (a
+    balancer is one), which would make the whole world look local."""
     client = scope.get("client")
-    if not client or any(name in _RELAYED for name, _ in scope["headers"]):
+    if not client or RELAYED in scope or any(name == b"via" or is_forwarding(name) for name, _ in scope["headers"]):
         return False
     try:
         address = ip_address(client[0])

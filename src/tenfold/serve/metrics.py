@@ -47,9 +47,11 @@ class HttpMetrics:
         self.log_lines_dropped = 0
         self.replays = 0
         """Requests that were run again because what failed them was passing."""
+        self.websockets_open = 0
         self.holding = Holding()
         self._series: dict[tuple[str, str, int], Series] = {}
         self._refused: dict[str, int] = {}
+        self._websockets: dict[int, int] = {}
 
     def observe(self, route: str, method: str, status: int, seconds: float) -> None:
         """Counts one answered request."""
@@ -63,6 +65,10 @@ class HttpMetrics:
     def refused(self, reason: str) -> None:
         """Counts what was turned away before it was a request (a head too large, too slow, not HTTP)."""
         self._refused[reason] = self._refused.get(reason, 0) + 1
+
+    def websocket(self, status: int) -> None:
+        """Counts one WebSocket that has ended, by the status of its handshake."""
+        self._websockets[status // 100] = self._websockets.get(status // 100, 0) + 1
 
     def total(self) -> int:
         """All requests answered so far."""
@@ -100,7 +106,19 @@ class HttpMetrics:
             "tenfold_access_log_dropped", "Lines the access log could not write.", value=self.log_lines_dropped
         )
         replays = CounterMetricFamily("tenfold_http_replays", "Requests run again by themselves.", value=self.replays)
-        yield from (requests, durations, refused, in_flight, dropped, replays, *self._collect_holding())
+        yield from (requests, durations, refused, in_flight, dropped, replays, *self._collect_websockets())
+        yield from self._collect_holding()
+
+    def _collect_websockets(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
+
+        yield GaugeMetricFamily("tenfold_websockets_open", "WebSockets that are open.", value=self.websockets_open)
+        ended = CounterMetricFamily(
+            "tenfold_websockets", "WebSockets that have ended, by the status of their handshake.", labels=["status"]
+        )
+        for status_class, count in self._websockets.items():
+            ended.add_metric([f"{status_class}xx"], count)
+        yield ended
 
     def _collect_holding(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415

@@ -4,8 +4,10 @@
 - What is not HTTP is answered with a problem document.
 - An idle connection is closed only when nothing waits in its receive buffer: closing with unread bytes makes the kernel
   reset the connection, and a request that was on its way is lost.
-- While the process drains, the next response of each connection says `Connection: close`; that is the only way in
+- While its door closes, the next response of each connection says `Connection: close`; that is the only way in
   HTTP/1.1 to end a connection that a client may be about to use.
+- What a client says of itself as if it were a proxy is not believed, and does not reach the service: it sees the same
+  headers with and without a balancer in front.
 
 The limits cost nothing per request: one sweep a second looks at all connections.
 """
@@ -20,6 +22,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from tenfold.serve.door import Door
+from tenfold.serve.head import EVENTS, RELAYED, is_forwarding
 from tenfold.serve.problem import raw_problem
 
 MAX_HEAD_BYTES = 32 << 10
@@ -32,25 +36,36 @@ _TOO_SLOW = (408, "head_too_slow", f"The request's head did not arrive within {H
 _STALLED = (408, "body_stalled", f"The request's body stopped coming for {BODY_STALL_S:.0f} s.")
 _NOT_HTTP = (400, "not_http", "This is not a valid HTTP/1.1 request.")
 
+_LOOKED_AT = frozenset(b"efx")
+"""First bytes of the names that are looked at: `expect`, `forwarded`, `x-...`. The others cost one comparison."""
 
-class _HeadTooLargeError(Exception):
-    """Stops the parser."""
+_NOT_FOR_THE_SERVICE = frozenset({b"x-request-id", b"x-tenfold-door"})
+
+
+class RefusedError(Exception):
+    """Stops the parser; `_refusal` says why."""
 
 
 class WebProtocol(HttpToolsProtocol):
-    """One connection of the web process."""
+    """One connection of the web process, of the public door."""
 
-    draining = False
-    """Of the class: set once for the whole process, when its drain begins."""
+    door = Door()
+    """Where it came in; of each connection its own in the web process."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A new connection."""
         super().connection_made(transport)
+        self.door.connections.add(self)
         self._since = self.loop.time()
         """When the connection began, its head began, or its body last moved."""
         self._head_bytes = 0
         self._measured = False
         self._refusal = _NOT_HTTP
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end of it."""
+        self.door.connections.discard(self)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
@@ -71,14 +86,21 @@ class WebProtocol(HttpToolsProtocol):
         if cycle is not None:
             if cycle.more_body:
                 self._since = self.loop.time()
-            if self.draining:
+            if self.door.closing:
                 self.announce_close()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; those that only a balancer may say are set aside."""
+        name = name.lower()
+        if name[0] in _LOOKED_AT and self._set_aside(name, value):
+            return
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is whole: the last moment to refuse it by its size."""
         if self._measured and self._head_size() > MAX_HEAD_BYTES:
             self._refusal = _TOO_LARGE
-            raise _HeadTooLargeError
+            raise RefusedError
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -111,10 +133,33 @@ class WebProtocol(HttpToolsProtocol):
         """Closes an idle connection whose receive buffer is empty. Returns whether the connection is closing."""
         if self.transport.is_closing():
             return True
-        if self.idle_since() is None or _unread(self.transport):
+        if self.idle_since() is None or unread(self.transport):
             return False
         self.transport.close()
         return True
+
+    def streams(self) -> bool:
+        """Whether the answer under way is an event stream."""
+        cycle = self.cycle
+        return cycle is not None and cycle.response_started and not cycle.response_complete and EVENTS in cycle.scope
+
+    def end_stream(self) -> None:
+        """Ends an event stream as its application would: its client comes back, and its application sees it leave."""
+        cycle = self.cycle
+        if cycle.chunked_encoding:
+            self.transport.write(b"0\r\n\r\n")
+        cycle.response_complete = cycle.disconnected = True  # what the application still sends is dropped
+        cycle.message_event.set()
+        self.transport.close()
+
+    def handle_websocket_upgrade(self) -> None:
+        """The connection is a WebSocket from now on."""
+        # Imported by the first one: it takes 30 ms, and most services have none.
+        from tenfold.serve.websocket import WebSocketConnection  # noqa: PLC0415
+
+        self.connections.discard(self)
+        self.door.connections.discard(self)
+        WebSocketConnection(self.config, self.server_state, self.app_state, self.loop).take_over(self)
 
     def sweep(self, now: float) -> None:
         """Cuts the connection if it has been too slow."""
@@ -131,6 +176,29 @@ class WebProtocol(HttpToolsProtocol):
         elif cycle.more_body and not self.flow.read_paused and waited > BODY_STALL_S:
             # After an early response this is a body that nobody waits for any more.
             self._refuse(_STALLED) if not cycle.response_complete else self.close_if_quiet()
+
+    def _set_aside(self, name: bytes, value: bytes) -> bool:
+        """Whether the service does not get to see this header. `name` is in lower case."""
+        if name == b"expect":
+            self.expect_100_continue = value.lower() == b"100-continue"
+            return False
+        # Some frameworks cannot tell `x_forwarded_for` from `x-forwarded-for`.
+        plain = name.replace(b"_", b"-")
+        if is_forwarding(plain):
+            self.scope[RELAYED] = True  # type: ignore[literal-required]
+            return True
+        return plain in _NOT_FOR_THE_SERVICE
+
+    def _should_upgrade_to_ws(self) -> bool:
+        """Whether an `Upgrade: websocket` is meant: only then is it no ordinary request."""
+        return (
+            self.scope["method"] == "GET"
+            and (self.cycle is None or self.cycle.response_complete)
+            and any(name == b"sec-websocket-key" for name, _ in self.headers)
+        )
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Says nothing: whoever asks for another protocol is answered in this one."""
 
     def _in_head(self) -> bool:
         # uvicorn makes the scope at the first byte of a request and adds the method when the head is whole.
@@ -150,7 +218,7 @@ class WebProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def _unread(transport: Any) -> int:
+def unread(transport: Any) -> int:
     """Bytes of the client that wait in the kernel."""
     buffer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, b"\0\0\0\0")
     count: int = struct.unpack("i", buffer)[0]

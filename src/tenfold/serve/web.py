@@ -1,7 +1,8 @@
 """The web process: `python -m tenfold.serve.web`, started by a keeper.
 
 It takes the public listener that it inherits (`TENFOLD_LISTEN_FD`), the map (`TENFOLD_MAP`), and a path for its control
-socket (`TENFOLD_NODE_SOCKET`); see docs/serving.md for the protocol and the exit codes.
+socket (`TENFOLD_NODE_SOCKET`). On which addresses it accepts is up to the map (`tenfold.serve.doors`); see
+docs/serving.md for the protocol and the exit codes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import faulthandler
 import logging
 import os
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Iterator
@@ -24,12 +26,15 @@ from tenfold.core.errors import TenfoldError, Unavailable, UsageError
 from tenfold.core.files import allow_many_descriptors
 from tenfold.serve.access import AccessLog
 from tenfold.serve.asgi import TenfoldASGI
+from tenfold.serve.door import Door
+from tenfold.serve.doors import Doors
 from tenfold.serve.drain import Drain
 from tenfold.serve.environment import Environment, inherited_listener, read_environment, read_map, stamp_of
 from tenfold.serve.errorlog import error_line, log_to_stderr
 from tenfold.serve.loading import load_app
 from tenfold.serve.metrics import BUCKETS_S
 from tenfold.serve.node import Facts, NodeSocket
+from tenfold.serve.private import PrivateProtocol
 from tenfold.serve.protocol import SWEEP_S, WebProtocol
 from tenfold.serve.settings import settings_of
 from tenfold.topology.map import Map
@@ -41,9 +46,8 @@ EXIT_FATAL = 70
 
 MAP_LOOK_EVERY_S = 0.25
 PREPARE_S = 4.0
-"""How long the acknowledgement of a map waits for the standby that it names; the keeper waits 5."""
+"""How long the acknowledgement of a map waits for the doors and the standby that it names; the keeper waits 5."""
 
-BACKLOG = 4096
 LEAVE_IN_FLIGHT_S = 2
 """What is still being answered when the drain's limit has passed gets this much longer, in seconds."""
 
@@ -51,7 +55,22 @@ log = logging.getLogger("tenfold.serve")
 
 
 class EmbeddedServer(uvicorn.Server):
-    """uvicorn without its signal handling: a signal means a drain here, not a shutdown."""
+    """uvicorn without its signal handling (a signal means a drain here, not a shutdown), and without listeners of its
+    own: connections come through doors."""
+
+    doors: Doors
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts the framework, then opens the doors."""
+        await super().startup(sockets=[])
+        await self.doors.serve()
+
+    def connect(self, door: Door) -> WebProtocol:
+        """The protocol of one connection that came through `door`."""
+        kind = PrivateProtocol if door.private else WebProtocol
+        protocol = kind(self.config, self.server_state, self.lifespan.state)
+        protocol.door = door
+        return protocol
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -66,14 +85,18 @@ class WebProcess:
         self._environment = environment
         self._map = current
         self._app = app
+        self._version = version_of(current, environment.node)
+        # The public door closes its own copy; this one stays to be handed back for as long as the process lives.
         self._listener = inherited_listener(environment.listen_fd)
-        # The drain closes the server's copy; this one stays to be handed back for as long as the process lives.
-        self._spare = self._listener.dup()
         self._server = EmbeddedServer(_config(app, current))
-        self._drain = Drain(self._server)
+        self._doors = Doors(environment.node, self._listener, self._server.connect)
+        self._server.doors = self._doors
+        self._drain = Drain(self._server, self._doors)
+        self._opening: asyncio.Task[None] | None = None
         self._stamp: tuple[int, int] | None = None  # the file may have been replaced since `current` was read
         app.access = AccessLog(sys.stdout.fileno(), app.runtime.clock)
         app.adopt(current)
+        self._doors.follow(current)
         app.runtime.on_fatal(self._die)
         app.watch(self._look)
 
@@ -88,11 +111,11 @@ class WebProcess:
             "map": self._adopt,
             "drain": self._begin_drain,
         }
-        node = NodeSocket(self._environment.socket_path, operations, listener_fd=self._spare.fileno())
+        node = NodeSocket(self._environment.socket_path, operations, listener_fd=self._listener.fileno())
         await node.start()
         watch = loop.create_task(self._watch())
         try:
-            await self._server.serve(sockets=[self._listener])
+            await self._server.serve(sockets=[])
         except SystemExit:
             raise self._app.startup_error or RuntimeError("The framework did not start; see above.") from None
         finally:
@@ -104,22 +127,44 @@ class WebProcess:
     # Operations of the control socket
 
     async def _status(self, _: Facts) -> Facts:
-        ready, reason = self._app.ready() if self._server.started else (False, "The process is starting.")
+        ready, reason = self._ready()
         return {
             "node": self._environment.node,
             "pid": os.getpid(),
             "epoch": self._map.epoch,
+            "version": self._version,
             "ready": ready,
             "reason": reason,
             "draining": self._drain.begun,
             "requests": self._app.metrics.total(),
             "in_flight": self._app.metrics.in_flight,
             "connections": len(self._server.server_state.connections),
+            **self._front(),
             **self._holding(),
         }
 
+    def _ready(self) -> tuple[bool, str]:
+        if not self._server.started:
+            return False, "The process is starting."
+        ready, reason = self._app.ready()
+        if ready and (missing := self._doors.missing):
+            return False, missing
+        return ready, reason
+
     async def _durations(self, _: Facts) -> Facts:
         return {"pid": os.getpid(), "bounds": BUCKETS_S, "counts": self._app.metrics.durations()}
+
+    def _front(self) -> Facts:
+        node = self._map.node(self._environment.node)
+        public, private = self._doors.public, self._doors.private
+        return {
+            "traffic": node.traffic if node else "off",
+            "address": node.address if node else "",
+            "doors": {"public": public.is_open, "private": private.is_open},
+            "public_connections": public.count,
+            "private_connections": private.count,
+            "websockets": len(public.websockets) + len(private.websockets),
+        }
 
     def _holding(self) -> Facts:
         holding = self._app.runtime.holding
@@ -139,7 +184,7 @@ class WebProcess:
                 f"The map file has the epoch {self._map.epoch}, not {wanted}.",
                 hint="Write the map first, then push it.",
             )
-        await self._app.runtime.prepared(PREPARE_S)
+        await asyncio.gather(self._doors.settled(PREPARE_S), self._app.runtime.prepared(PREPARE_S))
         return {"epoch": self._map.epoch}
 
     async def _begin_drain(self, _: Facts) -> Facts:
@@ -152,7 +197,15 @@ class WebProcess:
         if new.epoch > self._map.epoch:
             self._app.adopt(new)
             self._map = new
+            self._server.config.ws_max_size = settings_of(new).body_limit
+            self._doors.follow(new)
+            self._open_doors()
             log.info("Adopted the map of epoch %d.", new.epoch)
+
+    def _open_doors(self) -> None:
+        """Opens what is to be open, if that was not possible until now; nobody waits for it."""
+        if self._doors.missing and (self._opening is None or self._opening.done()):
+            self._opening = asyncio.get_running_loop().create_task(self._doors.try_again(), name="open doors")
 
     async def _watch(self) -> None:
         """Looks at the map file in case no keeper pushes, and for connections that are too slow."""
@@ -161,12 +214,11 @@ class WebProcess:
         while True:
             await asyncio.sleep(MAP_LOOK_EVERY_S)
             self._look()
+            self._open_doors()
             now = loop.time()
             if now - swept >= SWEEP_S:
                 swept = now
-                for connection in list(self._server.server_state.connections):
-                    if isinstance(connection, WebProtocol):
-                        connection.sweep(now)
+                self._doors.sweep(now)
 
     def _look(self) -> None:
         """Looks at the map file, and adopts it when it was replaced."""
@@ -211,10 +263,17 @@ def _config(app: TenfoldASGI, current: Map) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         date_header=True,
-        backlog=BACKLOG,
+        ws="none",  # ours is imported when the first WebSocket comes
+        ws_max_size=settings_of(current).body_limit,
         timeout_keep_alive=round(settings_of(current).keep_alive_s),
         timeout_graceful_shutdown=LEAVE_IN_FLIGHT_S,
     )
+
+
+def version_of(current: Map, node: str) -> str:
+    """The version of the service's code that a map wants `node` to run; empty for the folder of tenfold.toml."""
+    found = current.node(node)
+    return found.version if found else ""
 
 
 def _exit_code(error: BaseException) -> int:
@@ -230,7 +289,8 @@ def main() -> int:
     try:
         environment = read_environment(os.environ)
         current = read_map(environment.map_path)
-        process = WebProcess(environment, current, load_app(current.app, Path(current.root)))
+        code = Path(current.code_of(version_of(current, environment.node)))
+        process = WebProcess(environment, current, load_app(current.app, code))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(process.run())
     except Exception as error:  # noqa: BLE001 - the last line of the log says why, whatever it is

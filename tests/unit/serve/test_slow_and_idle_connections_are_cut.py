@@ -63,7 +63,7 @@ class Connection:
 def unread(protocol: WebProtocol) -> int:
     from tenfold.serve import protocol as module  # noqa: PLC0415
 
-    return 0 if protocol.transport.is_closing() else module._unread(protocol.transport)
+    return 0 if protocol.transport.is_closing() else module.unread(protocol.transport)
 
 
 def connected(play: Callable[[Connection], Awaitable[None]]) -> TenfoldASGI:
@@ -188,7 +188,7 @@ def test_an_idle_connection_with_a_request_in_its_buffer_is_not_closed(close: st
 
 def test_while_draining_only_the_last_answer_of_a_pipeline_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     async def play(connection: Connection) -> None:
-        monkeypatch.setattr(WebProtocol, "draining", True)
+        monkeypatch.setattr(WebProtocol.door, "closing", True)
         await connection.send(b"GET /go/a HTTP/1.1\r\n\r\nGET /go/b HTTP/1.1\r\n\r\n")
         answers = b""
         while received := await connection.receive():
