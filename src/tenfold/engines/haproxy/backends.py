@@ -6,21 +6,23 @@ import math
 import re
 from collections.abc import Iterable
 
-from tenfold.engines.haproxy.frontends import ID, SECRET_HEADER, route_backend
-from tenfold.engines.haproxy.pages import BUSY, return_words
-from tenfold.engines.haproxy.plan import Plan
+from tenfold.engines.haproxy.basis import Basis
+from tenfold.engines.haproxy.frontends import ID, REPEATABLE, SECRET_HEADER, route_backend
+from tenfold.engines.haproxy.pages import BUSY, REPEATED, return_words
 from tenfold.engines.haproxy.quoting import milliseconds, quoted, section
 from tenfold.engines.haproxy.servers import HOLD, LAST_RESORT, WEB, Wanted, hold_options, web_options
 from tenfold.topology.map import RouteMap
 
 HOLD_STEP_S = 0.25
 """Between two attempts to reach a web server that is being started again."""
+HOLD_TRIES = 2
+"""Attempts on one server before the next one. HAProxy pauses only before it tries the same server again, and with most
+ways to share out not even then: two servers that refuse were tried twenty times within 1 ms. By a hash it does."""
 BODY_WAIT_S = 30.0
 """How long the beginning of a keyed body is waited for, so that the request can be sent again."""
 STREAM_S = 3600.0
 """How long an event stream or a WebSocket may be silent."""
 _REST = r"/\1"
-_SAFE = "acl safe method GET HEAD OPTIONS"
 _RETRY_ON = "retry-on conn-failure empty-response response-timeout"
 _BALANCE = {
     "round-robin": ("balance roundrobin",),
@@ -29,43 +31,43 @@ _BALANCE = {
 }
 
 
-def web(plan: Plan, servers: Iterable[Wanted]) -> str:
+def web(basis: Basis, servers: Iterable[Wanted]) -> str:
     """The web servers that are well. Safe and keyed requests are sent again when a server dies under them."""
-    balancer = plan.current.balancer
+    balancer = basis.current.balancer
     return section(
         f"backend {WEB}",
         *_BALANCE[balancer.strategy],
-        _SAFE,
-        "acl keyed req.hdr(idempotency-key) -m found",
-        f"http-request deny deny_status 413 if {{ req.body_size gt {plan.current.public.body_limit} }}",
+        *REPEATABLE,
+        f"http-request deny deny_status 413 if {{ req.body_size gt {basis.current.public.body_limit} }}",
         f"http-request {return_words(BUSY, ID)} if {{ queue({WEB}) ge {max(1, balancer.queue)} }}",
-        f"http-request set-header {SECRET_HEADER} {plan.secret}",
-        "http-request set-var(txn.again) bool(true) if keyed !safe",
+        f"http-request set-header {SECRET_HEADER} {basis.secret}",
+        f"http-request set-var({REPEATED}) bool(true) if keyed !safe",
         f"http-request wait-for-body time {milliseconds(BODY_WAIT_S)} if keyed !safe",
         "http-request disable-l7-retry if !safe !keyed",
         f"http-request set-timeout server {milliseconds(STREAM_S)} if {{ req.hdr(accept) -m sub text/event-stream }}",
         _RETRY_ON,
         "option httpchk",
-        f"http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host {quoted(plan.current.service)} "
-        f"hdr {SECRET_HEADER} {plan.secret}",
+        f"http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host {quoted(basis.current.service)} "
+        f"hdr {SECRET_HEADER} {basis.secret}",
         "http-check expect status 200",
-        *(f"server {one.name} {one.address} weight {one.weight} {web_options(plan.current)}" for one in servers),
-        f"server {LAST_RESORT} abns@{plan.again} backup",
+        *(f"server {one.name} {one.address} weight {one.weight} {web_options(basis.current)}" for one in servers),
+        f"server {LAST_RESORT} abns@{basis.again} backup",
     )
 
 
-def hold(plan: Plan, servers: Iterable[Wanted]) -> str:
+def hold(basis: Basis, servers: Iterable[Wanted]) -> str:
     """The same servers without a check: each is tried, and tried again, as long as a write may be held."""
-    attempts = math.ceil(plan.current.database.hold_s / HOLD_STEP_S)
+    attempts = HOLD_TRIES * math.ceil(basis.current.database.hold_s / HOLD_STEP_S)
     return section(
         f"backend {HOLD}",
-        "balance leastconn",
+        "balance hdr(x-request-id)",
+        "hash-type consistent",
         f"timeout connect {milliseconds(HOLD_STEP_S)}",
         f"retries {attempts}",
         "retry-on conn-failure",
-        "option redispatch 1",
+        f"option redispatch {HOLD_TRIES}",
         f"http-request set-timeout server {milliseconds(STREAM_S)} if {{ req.hdr(accept) -m sub text/event-stream }}",
-        *(f"server {one.name} {one.address} weight {one.weight} {hold_options(plan.current)}" for one in servers),
+        *(f"server {one.name} {one.address} weight {one.weight} {hold_options(basis.current)}" for one in servers),
     )
 
 
@@ -77,7 +79,7 @@ def route(place: int, wanted: RouteMap) -> str:
     return section(
         f"backend {route_backend(place)}",
         "balance leastconn",
-        _SAFE,
+        REPEATABLE[0],
         "http-request disable-l7-retry unless safe",
         f"http-request set-timeout server {milliseconds(STREAM_S)} if {{ req.hdr(accept) -m sub text/event-stream }}",
         f"http-request replace-path {quoted(pattern)} {quoted(_REST)}" if strips else "",

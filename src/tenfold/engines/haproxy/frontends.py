@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from tenfold.engines.haproxy.pages import BUSY, MADE_HERE, return_words
-from tenfold.engines.haproxy.plan import Plan
+from tenfold.engines.haproxy.basis import Basis
+from tenfold.engines.haproxy.pages import BUSY, MADE_HERE, REPEATED, return_words
 from tenfold.engines.haproxy.quoting import quoted, section
 from tenfold.engines.haproxy.servers import HOLD, WEB
 from tenfold.topology.map import RouteMap
@@ -16,6 +16,8 @@ AGAIN = "again"
 """The frontend that HAProxy itself comes to, with requests that no healthy server is there for."""
 SECRET_HEADER = "x-tenfold-door"  # noqa: S105 - the header's name
 ID = "%[unique-id]"
+REPEATABLE = ("acl safe method GET HEAD OPTIONS", "acl keyed req.hdr(idempotency-key) -m found")
+"""What may be sent to a second server when a first one died with it: it changes nothing, or its key makes it once."""
 _COMPRESSED = (
     "text/html text/plain text/css text/csv text/xml text/javascript application/javascript application/json "
     "application/problem+json application/xml application/manifest+json image/svg+xml"
@@ -27,46 +29,50 @@ def route_backend(place: int) -> str:
     return f"route-{place + 1}"
 
 
-def public(plan: Plan) -> str:
+def public(basis: Basis) -> str:
     """Where clients come in: what they say of themselves gives way to what is seen; then the first route that fits."""
     return section(
         f"frontend {PUBLIC}",
-        f"bind fd@{plan.listen_fd}",
-        _tls_bind(plan),
+        f"bind fd@{basis.listen_fd}",
+        _tls_bind(basis),
         "unique-id-format %[uuid()]",
         "unique-id-header X-Request-Id",
-        *_headers(plan),
-        *_redirect(plan),
+        f"http-request set-var({REPEATED}) bool(false)",
+        *_headers(basis),
+        *_redirect(basis),
         # A page of ours for a write that may have been sent more than once cannot say that it was not applied.
         f"http-after-response set-status 502 if {{ status 503 }} {{ res.hdr({MADE_HERE}) -m found }} "
-        "{ var(txn.again) -m bool }",
+        f"{{ var({REPEATED}) -m bool }}",
         f"http-after-response del-header {MADE_HERE}",
-        *_compression(plan),
-        *(_use(place, route) for place, route in enumerate(plan.current.routes)),
+        *_compression(basis),
+        *(_use(place, route) for place, route in enumerate(basis.current.routes)),
         f"default_backend {WEB}",
     )
 
 
-def again(plan: Plan) -> str:
+def again(basis: Basis) -> str:
     """Where requests wait while no web server is well. Only HAProxy itself knows the way in."""
     return section(
         f"frontend {AGAIN}",
-        f"bind abns@{plan.again}",
+        f"bind abns@{basis.again}",
         "unique-id-format %[req.hdr(x-request-id)]",
-        f"http-request deny deny_status 403 unless {{ req.hdr({SECRET_HEADER}) -m str {plan.secret} }}",
-        f"http-request {return_words(BUSY, ID)} if {{ be_conn({HOLD}) ge {max(1, plan.current.balancer.queue)} }}",
+        *REPEATABLE,
+        f"http-request set-var({REPEATED}) bool(false)",
+        f"http-request set-var({REPEATED}) bool(true) if keyed !safe",
+        f"http-request deny deny_status 403 unless {{ req.hdr({SECRET_HEADER}) -m str {basis.secret} }}",
+        f"http-request {return_words(BUSY, ID)} if {{ be_conn({HOLD}) ge {max(1, basis.current.balancer.queue)} }}",
         f"default_backend {HOLD}",
     )
 
 
-def _tls_bind(plan: Plan) -> str:
-    tls = plan.current.public.tls
-    if tls is None or plan.tls_fd is None:
+def _tls_bind(basis: Basis) -> str:
+    tls = basis.current.public.tls
+    if tls is None or basis.tls_fd is None:
         return ""
-    return f"bind fd@{plan.tls_fd} ssl crt {quoted(tls.certificate)} alpn h2,http/1.1"
+    return f"bind fd@{basis.tls_fd} ssl crt {quoted(tls.certificate)} alpn h2,http/1.1"
 
 
-def _headers(plan: Plan) -> list[str]:
+def _headers(basis: Basis) -> list[str]:
     dropped = ["X-Request-Id", "Forwarded", "X-Real-IP", SECRET_HEADER, MADE_HERE]
     return [
         *(f"http-request del-header {name}" for name in dropped),
@@ -79,9 +85,9 @@ def _headers(plan: Plan) -> list[str]:
     ]
 
 
-def _redirect(plan: Plan) -> list[str]:
-    tls = plan.current.public.tls
-    if tls is None or plan.tls_fd is None or not tls.redirect:
+def _redirect(basis: Basis) -> list[str]:
+    tls = basis.current.public.tls
+    if tls is None or basis.tls_fd is None or not tls.redirect:
         return []
     port = "" if tls.port == 443 else f":{tls.port}"
     host = "%[req.hdr(host),regsub(:[0-9]*$,)]"
@@ -91,9 +97,9 @@ def _redirect(plan: Plan) -> list[str]:
     ]
 
 
-def _compression(plan: Plan) -> list[str]:
+def _compression(basis: Basis) -> list[str]:
     # The types are listed, because what is sent bit by bit (text/event-stream) would wait in the compressor.
-    if not plan.current.balancer.compression:
+    if not basis.current.balancer.compression:
         return []
     return ["compression algo gzip", f"compression type {_COMPRESSED}"]
 

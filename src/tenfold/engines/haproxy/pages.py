@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -36,22 +35,30 @@ PAGES = (
     Page(504, "TF-UNKNOWN", "The web server did not answer in time: the request may or may not have been applied."),
 )
 BUSY = Page(503, "TF-BUSY", "Too many requests wait already. It was not applied; send it again in a moment.")
-LOST = Page(502, "TF-UNKNOWN", "It is not known whether this request was applied; its key makes it safe to send again.")
+REPEATED = "txn.repeated"
+"""HAProxy's variable: whether this is a write that may be sent to a second server after a first one died with it."""
+_PERHAPS = Page(502, "TF-UNKNOWN", "The web servers ended in the middle of it; its key makes it safe to send again.")
 
 
 def body(page: Page, instance: str) -> str:
-    """The document as one line; `instance` is HAProxy's expression for the request's id."""
-    members: dict[str, object] = {
-        "type": f"urn:tenfold:{page.code}",
-        "title": HTTPStatus(page.status).phrase,
-        "status": page.status,
-        "code": page.code,
-        "detail": page.detail,
-    }
-    text = json.dumps(members, separators=(",", ":"))
-    assert "%" not in text, "a percent sign begins an expression in HAProxy"
-    assert "'" not in text, "the text stands in single quotes in HAProxy's config"
-    return f'{text[:-1]},"instance":"{instance}"}}'
+    """The document as one line of HAProxy's log format; `instance` is its expression for the request's id."""
+    told = _document(page)
+    if page.status == 503 and page is not BUSY:
+        # A write that was sent again may have been applied by a server that died, so it cannot say that it was not.
+        both = zip(_document(_PERHAPS), told, strict=True)
+        told = [perhaps if perhaps == no else f"%[var({REPEATED}),iif({perhaps},{no})]" for perhaps, no in both]
+        assert not any(set(",()") & set(text) for text in (*_document(_PERHAPS), *_document(page))), "ends an argument"
+    names = ("type", "title", "status", "code", "detail")
+    members = [
+        f'"{name}":{value}' if name == "status" else f'"{name}":"{value}"'
+        for name, value in zip(names, told, strict=True)
+    ]
+    assert "'" not in "".join(members), "the text stands in single quotes in HAProxy's config"
+    return "{" + ",".join(members) + f',"instance":"{instance}"' + "}"
+
+
+def _document(page: Page) -> list[str]:
+    return [f"urn:tenfold:{page.code}", HTTPStatus(page.status).phrase, str(page.status), page.code, page.detail]
 
 
 def error_line(page: Page, instance: str) -> str:

@@ -11,18 +11,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tenfold.engines.haproxy import backends, frontends
+from tenfold.engines.haproxy.basis import CONNECTIONS, Basis, Identity
 from tenfold.engines.haproxy.frontends import ID
 from tenfold.engines.haproxy.pages import PAGES, error_line
-from tenfold.engines.haproxy.plan import CONNECTIONS, Identity, Plan
 from tenfold.engines.haproxy.quoting import milliseconds, quoted, section
 from tenfold.engines.haproxy.reconcile import FACTS
 from tenfold.engines.haproxy.servers import Wanted, wanted_servers
 from tenfold.topology.map import Map
 
+__all__ = ["Identity", "render"]
+
 AS_WE_ARE = Identity()
 BUFFER = 32_768
 """Bytes of a request or response in memory: heads must fit, and bodies up to about this size can be sent again."""
 HEADERS = 128
+CONNECT_S = 0.5
+"""Also the pause before the last web server is tried again."""
+RETRIES = 4
+"""So that a request that two servers died under, one after the other, still reaches the last resort."""
 SLACK_S = 10.0
 """Beyond what a web server holds a request for: it should be the one that answers."""
 LEAST_ANSWER_S = 60.0
@@ -55,14 +61,14 @@ def render(
     many files it may open; `threads`: 0 for one on each core.
     """
     again = _again_name(current, node, secret, generation)
-    plan = Plan(current, node, listen_fd, tls_fd, admin, secret, identity, descriptors, threads, again)
-    head = f"# Written by Tenfold for {node}; it writes it anew with every change.\n{FACTS}{_facts(plan)}\n"
-    return head + "\n" + _text(plan, wanted_servers(current))
+    basis = Basis(current, node, listen_fd, tls_fd, admin, secret, identity, descriptors, threads, again)
+    head = f"# Written by Tenfold for {node}; it writes it anew with every change.\n{FACTS}{_facts(basis)}\n"
+    return head + "\n" + _text(basis, wanted_servers(current))
 
 
-def _facts(plan: Plan) -> str:
+def _facts(basis: Basis) -> str:
     """A digest of all that only a reload changes: without the web servers, and without what every life has its own."""
-    plain = _text(replace(plan, again="x", admin="x"), ())
+    plain = _text(replace(basis, again="x", admin="x"), ())
     return hashlib.blake2b(plain.encode(), digest_size=16).hexdigest()
 
 
@@ -72,23 +78,23 @@ def _again_name(current: Map, node: str, secret: str, generation: int) -> str:
     return "tenfold-" + hashlib.blake2b(seed, digest_size=12).hexdigest()
 
 
-def _text(plan: Plan, servers: Sequence[Wanted]) -> str:
-    parts = [_global(plan), _defaults(plan), frontends.public(plan), frontends.again(plan)]
-    parts += [backends.web(plan, servers), backends.hold(plan, servers)]
-    parts += [backends.route(place, route) for place, route in enumerate(plan.current.routes)]
+def _text(basis: Basis, servers: Sequence[Wanted]) -> str:
+    parts = [_global(basis), _defaults(basis), frontends.public(basis), frontends.again(basis)]
+    parts += [backends.web(basis, servers), backends.hold(basis, servers)]
+    parts += [backends.route(place, route) for place, route in enumerate(basis.current.routes)]
     return "\n".join(parts)
 
 
-def _global(plan: Plan) -> str:
-    identity = plan.identity
+def _global(basis: Basis) -> str:
+    identity = basis.identity
     return section(
         "global",
-        f"maxconn {plan.connections}",
-        f"nbthread {plan.threads}" if plan.threads else "",
+        f"maxconn {basis.connections}",
+        f"nbthread {basis.threads}" if basis.threads else "",
         f"user {quoted(identity.user)}" if identity.user else "",
         f"group {quoted(identity.group)}" if identity.group else "",
-        f"hard-stop-after {milliseconds(plan.current.web.drain_limit_s)}",
-        f"stats socket {quoted('unix@' + plan.admin)} mode 600 level admin",
+        f"hard-stop-after {milliseconds(basis.current.web.drain_limit_s)}",
+        f"stats socket {quoted('unix@' + basis.admin)} mode 600 level admin",
         "stats timeout 10s",
         "log stdout format raw daemon notice",
         f"tune.bufsize {BUFFER}",
@@ -101,8 +107,8 @@ def _global(plan: Plan) -> str:
     )
 
 
-def _defaults(plan: Plan) -> str:
-    current = plan.current
+def _defaults(basis: Basis) -> str:
+    current = basis.current
     answer_s = max(current.database.hold_s + SLACK_S, LEAST_ANSWER_S)
     return section(
         "defaults",
@@ -110,17 +116,18 @@ def _defaults(plan: Plan) -> str:
         "log global",
         "option dontlognull",
         "option dontlog-normal",
+        "option log-separate-errors",
         f"log-format {quoted(_LOG)}",
         "option idle-close-on-response",
         "option redispatch 1",
         "option splice-auto",
         "http-reuse safe",
-        "retries 3",
+        f"retries {RETRIES}",
         f"timeout http-request {milliseconds(current.balancer.header_timeout_s)}",
         f"timeout http-keep-alive {milliseconds(current.web.keep_alive_s)}",
         f"timeout client {milliseconds(answer_s)}",
         "timeout client-fin 10s",
-        "timeout connect 1s",
+        f"timeout connect {milliseconds(CONNECT_S)}",
         "timeout check 2s",
         f"timeout queue {milliseconds(answer_s)}",
         f"timeout server {milliseconds(answer_s)}",

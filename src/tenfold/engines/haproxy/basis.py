@@ -22,7 +22,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Basis:
     """One config. `again`: the abstract socket on which HAProxy comes to itself; the rest as in `render`."""
 
     current: Map
