@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from tenfold.cli.living import LiveDeployment
 from tenfold.cli.main import EXIT_ERROR, Context
-from tenfold.cli.proving import LiveDeployment, running_map, target_of
+from tenfold.cli.proving import running_map, target_of
 from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.units import parse_duration
@@ -27,9 +28,17 @@ LASTING = ("pause", "clock-step", "disk-full")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def command(context: Context, /, node: str, **options: Any) -> int:
-    """Break a node on purpose: by its role (web, database, keeper, controller) or its name (web-1, db-1).
+    """Break a node on purpose: by its role or its name (web-2, db-1, balancer-1).
 
-    Undone by itself, or by `tenfold heal`. Watch with `tenfold status` and `tenfold logs -f`.
+    \b
+      web         a web server: its process is killed or stands still
+      balancer    the process beside HAProxy, which serves on without it
+      haproxy     the HAProxy of a balancer: the other balancer goes on
+      database    the database server that Tenfold runs (step 2)
+      keeper, controller
+
+    Several of a role are chosen in turn: --amount says how many at once. Undone by itself, or by `tenfold heal`.
+    Watch with `tenfold status` and `tenfold logs -f`.
     """
     place = Place(context.root())
     target = target_of(place, running_map(place))

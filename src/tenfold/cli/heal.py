@@ -6,8 +6,9 @@ import asyncio
 
 import click
 
+from tenfold.cli.living import LiveDeployment
 from tenfold.cli.main import Context
-from tenfold.cli.proving import LiveDeployment, target_of
+from tenfold.cli.proving import target_of
 from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.prove.faults import Faults

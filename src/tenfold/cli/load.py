@@ -64,7 +64,7 @@ async def _load(place: Place, rate: float, seconds: float, wanted: tuple[str, ..
     current = running_map(place)
     target = target_of(place, current)
     await check_target(target)
-    names, missing = await choose_workloads(target, current.service, wanted)
+    names, missing, _ = await choose_workloads(target, current.service, wanted)
     if missing:
         click.echo(missing, err=True)
     run = f"l{SYSTEM_RANDOMNESS.bits(48):x}"

@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
+from tenfold.cli.living import LiveDeployment
 from tenfold.cli.main import EXIT_ERROR, EXIT_INTERRUPTED, Context
 from tenfold.cli.proving import (
-    LiveDeployment,
     cancelled_by_signals,
     check_target,
     choose_workloads,
@@ -27,13 +27,14 @@ from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.errors import UsageError
 from tenfold.core.files import allow_many_descriptors, atomic_write, private_dir
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, SeededRandomness
-from tenfold.prove.faults import KINDS
+from tenfold.prove.connections import NAMES
+from tenfold.prove.faults import KINDS, is_balanced
 from tenfold.prove.history import read_history
 from tenfold.prove.load import CLIENTS_MAX
-from tenfold.prove.moves import MOVE, MOVE_KILLED
+from tenfold.prove.moves import CHANGES, MOVE, MOVE_KILLED
 from tenfold.prove.report import render
 from tenfold.prove.run import Order, Outcome, Proof, recheck
-from tenfold.prove.schedule import Recipe, schedule
+from tenfold.prove.schedule import Amount, Recipe, schedule
 from tenfold.prove.verdict import Verdict, as_json, passed
 from tenfold.prove.workloads import KNOWN
 
@@ -42,11 +43,12 @@ _COLOURS = {"holds": "green", "broken": "red", "vacuous": "yellow", "not run": "
 
 @dataclass(frozen=True)
 class Scale:
-    """How large a run is."""
+    """How large a run is. `balanced` are the faults where balancers stand before several web servers."""
 
     seconds: float
     rate: float
     recipes: tuple[Recipe, ...]
+    balanced: tuple[Recipe, ...]
 
 
 QUICK = Scale(
@@ -58,6 +60,13 @@ QUICK = Scale(
         Recipe("pause", "web", 1, 3),
         Recipe("clock-step", "web", 1, 1),
     ),
+    (
+        Recipe("kill", "web", 3),
+        Recipe("kill", "haproxy", 2),
+        Recipe("kill", "balancer", 1),
+        Recipe("kill", "keeper", 1),
+        Recipe("pause", "web", 1, 3),
+    ),
 )
 FULL = Scale(
     300,
@@ -68,6 +77,16 @@ FULL = Scale(
         Recipe("pause", "web", 2, 10),
         Recipe("clock-step", "web", 2, 2),
     ),
+    (
+        Recipe("kill", "web", 20),
+        Recipe("kill", "haproxy", 10),
+        Recipe("kill", "haproxy", 2, amount="all"),
+        Recipe("kill", "balancer", 4),
+        Recipe("kill", "keeper", 4),
+        Recipe("pause", "balancer", 1, 10),
+        Recipe("pause", "web", 1, 10),
+        Recipe("clock-step", "web", 1, 2),
+    ),
 )
 LONG = Scale(
     900,
@@ -77,6 +96,17 @@ LONG = Scale(
         Recipe("kill", "keeper", 10),
         Recipe("pause", "web", 5, 10),
         Recipe("clock-step", "web", 5, 2),
+    ),
+    (
+        Recipe("kill", "web", 100),
+        Recipe("kill", "haproxy", 30),
+        Recipe("kill", "haproxy", 5, amount="all"),
+        Recipe("kill", "balancer", 10),
+        Recipe("kill", "keeper", 10),
+        Recipe("pause", "balancer", 2, 10),
+        Recipe("pause", "haproxy", 2, 5),
+        Recipe("pause", "web", 3, 10),
+        Recipe("clock-step", "web", 3, 2),
     ),
 )
 MOVE_S = 3.0
@@ -98,7 +128,17 @@ MOVE_STAGES = 16
 @click.option(
     "--moves", type=click.IntRange(1, 1000), help="Also climb and descend so often; one mover in four is killed."
 )
-@click.option("--fault", multiple=True, metavar="TEXT", help='One more: "kill database 5", "pause web 2 10" (seconds).')
+@click.option(
+    "--scale", type=click.IntRange(1, 1000), help="Also add a web server and take it away so often (from step 3 on)."
+)
+@click.option("--deploy", type=click.IntRange(1, 1000), help="Also deploy a copy of the code and roll back so often.")
+@click.option(
+    "--fault",
+    multiple=True,
+    metavar="TEXT",
+    help='One more: "kill database 5", "pause web 2 10" (seconds), "kill all haproxy 3".',
+)
+@click.option("--no-connections", is_flag=True, help="Without the clients that hold connections, WebSockets, streams.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where history and report go.  [default: .tenfold/proofs]")
 @click.option("--history", type=click.Path(path_type=Path), help="Judge a saved history instead of running.")
 @click.option("--json", "as_json_", is_flag=True, help="Print the verdicts as JSON.")
@@ -113,6 +153,7 @@ def command(context: Context, /, **options: Any) -> int:
       tenfold prove --quick                               half a minute, web process and keeper killed
       tenfold prove --moves 2 --no-faults                 climb and descend under load (P1, P2)
       tenfold prove --no-faults --fault "kill database 5" on step 2: the database server killed (P4)
+      tenfold prove --no-faults --fault "kill haproxy 5"  on step 3: a balancer's HAProxy killed (P3)
     """
     if options["history"] is not None:
         verdicts = recheck(options["history"], options["workload"] or tuple(KNOWN))
@@ -129,20 +170,23 @@ async def _prove(place: Place, scale: Scale, seed: int, options: dict[str, Any])
     current = running_map(place)
     target = target_of(place, current)
     await check_target(target)
-    names, missing = await choose_workloads(target, current.service, options["workload"])
+    names, missing, probed = await choose_workloads(target, current.service, options["workload"])
     seconds, rate = options["seconds"] or scale.seconds, options["rate"] or scale.rate
     randomness = SeededRandomness(seed)
-    recipes = _recipes(scale, seed, options)
+    deployment = LiveDeployment(place)
+    balanced = is_balanced(await asyncio.to_thread(deployment.nodes))
+    recipes = _recipes(scale, seed, options, balanced=balanced)
     faults = schedule(recipes, seconds, randomness)
     if recipes and not faults:
         raise UsageError(
             f"{seconds:g} s are too short for the faults of this run.", hint="Give it more --seconds, or --no-faults."
         )
-    order = Order(seed, rate, seconds, tuple(faults), names, database_of(current))
+    connections = probed and not options["no_connections"] and not options["workload"]
+    order = Order(seed, rate, seconds, tuple(faults), names, database_of(current), connections)
     _announce(order, missing)
     folder = _folder(options["out"] or place.state / "proofs", seed)
     history = folder / "history.jsonl"
-    proof = Proof(order, target, LiveDeployment(place), history, clock=SYSTEM_CLOCK, randomness=randomness, say=_say)
+    proof = Proof(order, target, deployment, history, clock=SYSTEM_CLOCK, randomness=randomness, say=_say)
     outcome = await proof.run()
     report = _report(folder, history, outcome, current.service, order)
     _reached(outcome, rate)
@@ -150,20 +194,24 @@ async def _prove(place: Place, scale: Scale, seed: int, options: dict[str, Any])
     return EXIT_INTERRUPTED if outcome.partial else code
 
 
-def _recipes(scale: Scale, seed: int, options: dict[str, Any]) -> tuple[Recipe, ...]:
-    """What happens in a run: faults of the scale, if they are wanted, a full disk, moves."""
-    faults = () if options["no_faults"] else scale.recipes
+def _recipes(scale: Scale, seed: int, options: dict[str, Any], *, balanced: bool) -> tuple[Recipe, ...]:
+    """What happens in a run: faults of the scale, if they are wanted, a full disk, changes of the web tier, moves."""
+    faults = () if options["no_faults"] else scale.balanced if balanced else scale.recipes
     full = (Recipe("disk-full", "web", 1, 3),) if options["disk_full"] else ()
-    more = tuple(_recipe(text) for text in options["fault"])
-    return (*faults, *full, *more, *_moves(options["moves"] or 0, seed))
+    more = tuple(recipe_in(text) for text in options["fault"])
+    changes = tuple(Recipe(kind, "", 2 * options[kind], MOVE_S) for kind in CHANGES if options[kind])
+    return (*faults, *full, *more, *changes, *_moves(options["moves"] or 0, seed))
 
 
-def _recipe(text: str) -> Recipe:
-    """A fault as a person writes it: "kill database 5", "pause web 2 10"."""
+def recipe_in(text: str) -> Recipe:
+    """A fault as a person writes it: "kill database 5", "pause web 2 10", "kill all haproxy 3"."""
     words, made = text.split(), None
+    amount: Amount = "one"
+    if words[1:2] == ["all"]:
+        amount, words = "all", [words[0], *words[2:]]
     if len(words) in (3, 4) and words[0] in KINDS:
         with contextlib.suppress(ValueError):
-            made = Recipe(words[0], words[1], int(words[2]), float(words[3]) if words[3:] else 0.0)
+            made = Recipe(words[0], words[1], int(words[2]), float(words[3]) if words[3:] else 0.0, amount)
     if made is None or not 0 < made.times <= MOST_FAULTS or not 0 <= made.for_s <= LONGEST_FAULT_S:
         raise UsageError(
             f"{text!r} is not a fault.",
@@ -192,6 +240,8 @@ def _say(text: str) -> None:
 def _announce(order: Order, missing: str) -> None:
     _say(f"seed {order.seed}: the same schedule again with --seed {order.seed}")
     _say(f"{order.rate:g} requests/s for {order.seconds:g} s: {', '.join(order.workloads)}")
+    if order.connections:
+        _say(f"beside them clients of connections: {', '.join(NAMES)}")
     for planned in order.faults:
         _say(str(planned))
     if missing:

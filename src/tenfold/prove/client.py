@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,6 @@ CONNECT_S = 5.0
 ANSWER_S = 20.0
 READ_BYTES = 64 * 1024
 BODY_LIMIT = 8 * 1024 * 1024
-SLOW_BODY_S = 0.05
 
 _MAYBE_APPLIED = frozenset({500, 502, 504})
 _SURELY_NOT = frozenset({503, 507})
@@ -38,10 +38,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What came back: an answer, or none; `sent` says whether any byte of the request may have arrived."""
+    """What came back: an answer, or none. `sent` says whether any byte of the request may have arrived, `begun` whether
+    an answer that never became whole had begun."""
 
     answer: Answer | None
     sent: bool
+    begun: bool = False
 
 
 def status_of(heard: Heard) -> Status:
@@ -69,6 +71,7 @@ class _Parsed:
     def __init__(self) -> None:
         self.headers: dict[str, str] = {}
         self.body = bytearray()
+        self.begun = False
         self.complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -84,25 +87,30 @@ class _Parsed:
 class Connection:
     """A client's connection to one address; opened when needed, kept while the server keeps it."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, now_us: Callable[[], int] = lambda: 0) -> None:
+        """`now_us` is the clock that `opened_us` is read from."""
+        self.opened_us = 0
+        self._now_us = now_us
         self._host = host
         self._port = port
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
-    async def exchange(self, request: Request, headers: dict[str, str], *, slow: bool = False) -> Heard:
-        """Sends one request and waits for its answer, at most `ANSWER_S`; `slow` sends the body late, in two pieces."""
+    async def exchange(self, request: Request, headers: dict[str, str], *, slow_s: float = 0.0) -> Heard:
+        """Sends one request and waits for its answer, at most `ANSWER_S`; `slow_s` lies between the two halves of its
+        body."""
         sent = False
+        parsed = _Parsed()
         try:
             async with asyncio.timeout(CONNECT_S):
                 reader, writer = await self._open()
             sent = True
             async with asyncio.timeout(ANSWER_S):
-                await self._send(writer, request, headers, slow)
-                answer = await _receive(reader, request.method)
+                await self._send(writer, request, headers, slow_s)
+                answer = await _receive(reader, parsed)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, httptools.HttpParserError):
             self.close()
-            return Heard(None, sent)
+            return Heard(None, sent, parsed.begun)
         if answer.headers.get("connection", "").lower() == "close":
             self.close()
         return Heard(answer, True)
@@ -112,16 +120,19 @@ class Connection:
             return self._reader, self._writer
         self.close()
         self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
+        self.opened_us = self._now_us()
         return self._reader, self._writer
 
-    async def _send(self, writer: asyncio.StreamWriter, request: Request, headers: dict[str, str], slow: bool) -> None:
-        head = _head(request, headers, f"{self._host}:{self._port}")
-        if not slow or not request.body:
+    async def _send(
+        self, writer: asyncio.StreamWriter, request: Request, headers: dict[str, str], slow_s: float
+    ) -> None:
+        head = head_of(request, headers, f"{self._host}:{self._port}")
+        if not slow_s or not request.body:
             writer.write(head + request.body)
         else:
             half = len(request.body) // 2
             writer.write(head + request.body[:half])
-            await asyncio.sleep(SLOW_BODY_S)
+            await asyncio.sleep(slow_s)
             writer.write(request.body[half:])
         await writer.drain()
 
@@ -150,7 +161,8 @@ def _closed(writer: asyncio.StreamWriter) -> bool:
     return bool(looked.poll(0))  # an idle connection has nothing to read but its end
 
 
-def _head(request: Request, headers: dict[str, str], host: str) -> bytes:
+def head_of(request: Request, headers: dict[str, str], host: str) -> bytes:
+    """The head of a request as it goes over the wire."""
     lines = [f"{request.method} {request.path} HTTP/1.1", f"host: {host}"]
     lines += [f"{name}: {value}" for name, value in {**headers, **request.headers}.items()]
     if request.body or request.method == "POST":
@@ -158,12 +170,12 @@ def _head(request: Request, headers: dict[str, str], host: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-async def _receive(reader: asyncio.StreamReader, method: str) -> Answer:
-    parsed = _Parsed()
+async def _receive(reader: asyncio.StreamReader, parsed: _Parsed) -> Answer:
     parser: Any = httptools.HttpResponseParser(parsed)
     while not parsed.complete:
         data = await reader.read(READ_BYTES)
         if not data or len(parsed.body) > BODY_LIMIT:
             raise asyncio.IncompleteReadError(bytes(parsed.body), None)
+        parsed.begun = True
         parser.feed_data(data)
     return Answer(parser.get_status_code(), parsed.headers, bytes(parsed.body))

@@ -15,13 +15,14 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Unavailable, UsageError
 from tenfold.core.files import atomic_write
 from tenfold.hosts.identity import Identity, identity_of, is_alive, open_pidfd, send_signal
 from tenfold.prove.client import Connection, Target
+from tenfold.prove.schedule import Amount
 from tenfold.prove.workloads.base import JSON, PROBE, Request
 
 BACK_WITHIN_S = 30.0
@@ -29,6 +30,7 @@ LOOK_S = 0.02
 KEEPER = "keeper"
 DATABASE = "database"
 CLOCK_BACK_S = 2.0
+CLOCK_TRIES = 500
 FILLER = "filler"
 SMALL_DISK = 1 << 30
 
@@ -110,21 +112,28 @@ def select(nodes: Sequence[NodeFacts], target: str) -> list[NodeFacts]:
     return found
 
 
-Amount = Literal["one", "minority", "all"]
-
-
-def share(nodes: Sequence[NodeFacts], amount: Amount) -> list[NodeFacts]:
-    """One of the nodes, fewer than half of them (at least one), or all."""
+def share(nodes: Sequence[NodeFacts], amount: Amount, turn: int = 0) -> list[NodeFacts]:
+    """One of the nodes, fewer than half of them (at least one), or all. With every `turn` another one comes first."""
     count = {"one": 1, "minority": max(1, (len(nodes) - 1) // 2), "all": len(nodes)}[amount]
-    return list(nodes[:count])
+    first = turn % len(nodes)
+    return [*nodes[first:], *nodes[:first]][:count]
+
+
+def is_balanced(nodes: Sequence[NodeFacts]) -> bool:
+    """Whether balancers stand before at least two web servers that are ready."""
+    ready = [node.role for node in nodes if node.ready]
+    return "balancer" in ready and ready.count("web") > 1
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What became of a fault."""
+    """What became of a fault: whether it was seen to do something, the role of its victims, and whether balancers stood
+    before several web servers then."""
 
     effect: bool
     detail: str
+    role: str = ""
+    balanced: bool = False
 
 
 class Faults:
@@ -137,6 +146,7 @@ class Faults:
         self._target = target
         self._strikes: Callable[[], object] = lambda: None
         self._fell: Callable[[], object] = lambda: None
+        self._made = 0
         self.undo_list = UndoList(deployment.state)
 
     async def make(
@@ -152,16 +162,18 @@ class Faults:
         """Makes a fault on one, a minority or all of the nodes that `target` means, at the same time.
 
         Undoes it after `for_s` where it lasts, and returns when the deployment is whole again. `strikes` is called
-        right before the fault: what comes before (finding the victim, writing the undo list) excuses nothing. `fell`
-        is called when a killed victim is gone.
+        right before the fault (of several, the first): what comes before, finding the victim and writing the undo list,
+        excuses nothing. `fell` is called when a killed victim is gone (of several, the last).
         """
         if kind not in KINDS:
             raise UsageError(f"There is no fault {kind!r}.", hint=f"There are: {', '.join(KINDS)}.")
         nodes = await asyncio.to_thread(self._deployment.nodes)
-        victims = share(select(nodes, target), amount)
+        victims = share(select(nodes, target), amount, self._made)
+        self._made += 1
         self._strikes, self._fell = strikes, fell
         made = await asyncio.gather(*(self._on(kind, victim, for_s) for victim in victims))
-        return Made(all(each.effect for each in made), "; ".join(each.detail for each in made))
+        detail = "; ".join(each.detail for each in made)
+        return Made(all(each.effect for each in made), detail, victims[0].role, is_balanced(nodes))
 
     async def _on(self, kind: str, victim: NodeFacts, for_s: float) -> Made:
         identity = identity_of(victim.pid)
@@ -218,23 +230,30 @@ class Faults:
         self.undo_list.add(undo)
         try:
             self._strikes()
-            stepped = await self._put_clock_off(-CLOCK_BACK_S)
+            stepped = await self._put_clock_off(victim.name, -CLOCK_BACK_S)
             await asyncio.sleep(for_s)
         finally:
-            healed = await self._put_clock_off(0.0)
+            healed = await self._put_clock_off(victim.name, 0.0)
         if healed:
             self.undo_list.remove(undo)
         return Made(stepped and healed, f"the clock of {victim.name} stood {CLOCK_BACK_S:g} s back for {for_s:g} s")
 
-    async def _put_clock_off(self, seconds: float) -> bool:
+    async def _put_clock_off(self, node: str, seconds: float) -> bool:
+        """Asks until the process of that name has heard it: behind balancers, any of them may answer."""
         if self._target is None or not self._target.secret:
             return False
-        body = json.dumps({"offset_s": seconds}).encode()
+        body = json.dumps({"offset_s": seconds, "node": node}).encode()
         request = Request("POST", f"{PROBE}clock", "clock", "", headers=JSON, body=body)
-        connection = Connection(self._target.host, self._target.port)
-        heard = await connection.exchange(request, {"tf-probe": self._target.secret})
-        await connection.aclose()
-        return heard.answer is not None and heard.answer.status == 200
+        for _ in range(CLOCK_TRIES):
+            connection = Connection(self._target.host, self._target.port)
+            heard = await connection.exchange(request, {"tf-probe": self._target.secret})
+            await connection.aclose()
+            if heard.answer is None or heard.answer.status != 200:
+                return False
+            said = heard.answer.json()
+            if isinstance(said, dict) and said.get("node") == node:
+                return True
+        return False
 
     async def disk_full(self, victim: NodeFacts, identity: Identity, for_s: float) -> Made:
         """Fills the file system of the state directory for `for_s`; only where it is a small one of its own."""
@@ -272,7 +291,7 @@ class Faults:
             _signal(identity, signal.SIGCONT)
             return f"{undo.target}: pid {undo.pid} continued"
         if undo.kind == "clock":
-            await self._put_clock_off(0.0)  # a process that was replaced since has the right time anyway
+            await self._put_clock_off(undo.target, 0.0)  # a process that was replaced since has the right time anyway
             return f"{undo.target}: its clock is right again"
         if undo.kind == "disk":
             (self._deployment.state / FILLER).unlink(missing_ok=True)
@@ -281,11 +300,11 @@ class Faults:
         return f"{undo.target}: brought up"
 
     async def _replaced(self, victim: NodeFacts) -> None:
-        """Waits until a node of that name or role is there again, with another process, and ready."""
+        """Waits until the node of that name is there again, with another process, and ready."""
 
         def back() -> bool:
             return any(
-                node.role == victim.role and node.pid != victim.pid and node.ready for node in self._deployment.nodes()
+                node.name == victim.name and node.pid != victim.pid and node.ready for node in self._deployment.nodes()
             )
 
         await self._until(back)

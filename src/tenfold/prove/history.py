@@ -58,11 +58,20 @@ class Operation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_f
     workload: str = ""
     keyed: bool = False
     attempts: int = 1
+    safe: bool = False
+    """Whether it only reads, so that anybody may send it again."""
+    begun: bool = False
+    """Whether its response had begun when it was cut off; said only of what was cut off."""
+    opened_us: int = 0
+    """When the connection that it went over was opened; 0 where that is not known."""
+    own_us: int = 0
+    """How long it takes by intent: a body that is sent slowly, a handler that was asked to wait."""
 
     @property
     def latency_us(self) -> int:
-        """Microseconds from the intended send time to the outcome: a stall delays all that should have been sent."""
-        return self.end_us - self.start_us
+        """Microseconds from the intended send time to the outcome, without what the operation takes by intent: a stall
+        delays all that should have been sent."""
+        return max(0, self.end_us - self.start_us - self.own_us)
 
 
 class Window(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="line", tag="window"):
@@ -76,6 +85,10 @@ class Window(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="line", 
     detail: str = ""
     fell_us: int = 0
     """When the victim of a kill was seen to be gone; a busy machine takes its time over that. 0 where nobody dies."""
+    role: str = ""
+    """The role of the victim; empty in histories that do not say."""
+    balanced: bool = False
+    """Whether balancers stood before at least two web servers when the fault was made."""
 
 
 class Head(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="line", tag="run"):

@@ -23,6 +23,7 @@ CLIENTS_MAX = 4096
 KEYED_TRIES = 40
 KEYED_PAUSE_S = 0.25
 FINAL_WITHIN_S = 60.0
+SLOW_BODY_S = 0.05
 FRESH_SHARE = 0.15
 SLOW_SHARE = 0.02
 IDLE_SHARE = 0.05
@@ -46,10 +47,10 @@ class Reached:
 class _Client:
     """One client: its number, its connection, the token it carries, and a workload to take requests from."""
 
-    def __init__(self, process: int, workload: Workload, target: Target) -> None:
+    def __init__(self, process: int, workload: Workload, target: Target, now_us: Callable[[], int]) -> None:
         self.process = process
         self.workload = workload
-        self.connection = Connection(target.host, target.port)
+        self.connection = Connection(target.host, target.port, now_us)
         self.token = ""
 
 
@@ -118,7 +119,7 @@ class Load:
         """Makes the reads that every workload wants at the end, each until it is answered; what never was."""
         missing: list[str] = []
         for workload in self._workloads:
-            client = _Client(next(self._processes), workload, self._target)
+            client = self._made(workload)
             for request in workload.final():
                 found = await self._final(client, request)
                 missing += [] if found else [f"{workload.name}: {request.key}"]
@@ -144,24 +145,27 @@ class Load:
         if self._open >= CLIENTS_MAX:
             return None
         self._open += 1
-        return _Client(next(self._processes), workload, self._target)
+        return self._made(workload)
+
+    def _made(self, workload: Workload) -> _Client:
+        return _Client(next(self._processes), workload, self._target, self.now_us)
 
     async def _one(self, client: _Client, due_us: int) -> None:
         request = client.workload.next(client.process, self._randomness)
         fresh = self._randomness.uniform() < FRESH_SHARE
         if fresh:
             client.connection.close()
-        slow = bool(request.body) and self._randomness.uniform() < SLOW_SHARE
-        operation = await self._ask(client, request, due_us, slow)
+        slow_s = SLOW_BODY_S if request.body and self._randomness.uniform() < SLOW_SHARE else 0.0
+        operation = await self._ask(client, request, due_us, slow_s)
         if operation.status is Status.UNKNOWN:
             client.connection.close()
-            client = _Client(next(self._processes), client.workload, self._target)
+            client = self._made(client.workload)
         self._free[client.workload.name].append(client)
 
-    async def _ask(self, client: _Client, request: Request, due_us: int, slow: bool = False) -> Operation:
+    async def _ask(self, client: _Client, request: Request, due_us: int, slow_s: float = 0.0) -> Operation:
         sent_us = self.now_us()
         self.sent += 1
-        heard, attempts = await self._heard(client, request, slow)
+        heard, attempts = await self._heard(client, request, slow_s)
         status = status_of(heard)
         answer = heard.answer
         if answer is not None:
@@ -181,16 +185,21 @@ class Load:
             workload=client.workload.name,
             keyed=request.keyed,
             attempts=attempts,
+            safe=request.method == "GET",
+            begun=heard.begun,
+            opened_us=client.connection.opened_us,
         )
         self._record(operation)
         return operation
 
-    async def _heard(self, client: _Client, request: Request, slow: bool) -> tuple[Heard, int]:
+    async def _heard(self, client: _Client, request: Request, slow_s: float) -> tuple[Heard, int]:
         """A keyed request is sent until its outcome is known, as clients with a key do; others once."""
+        begun = False
         for attempt in range(1, KEYED_TRIES + 1):
-            heard = await client.connection.exchange(request, self._headers(client, request), slow=slow)
+            heard = await client.connection.exchange(request, self._headers(client, request), slow_s=slow_s)
+            begun = begun or heard.begun
             if not request.keyed or status_of(heard) is not Status.UNKNOWN or attempt == KEYED_TRIES:
-                return heard, attempt
+                return Heard(heard.answer, heard.sent, begun), attempt
             await asyncio.sleep(KEYED_PAUSE_S)
         raise AssertionError("the last attempt returns")
 

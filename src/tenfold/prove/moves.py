@@ -1,4 +1,4 @@
-"""Moves as part of a proof: climb and descend under load, with the mover left alone or killed on the way."""
+"""Moves as part of a proof: steps, scaling and deploys under load, with the mover left alone or killed on the way."""
 
 from __future__ import annotations
 
@@ -16,16 +16,22 @@ from tenfold.prove.faults import Made
 
 MOVE = "move"
 MOVE_KILLED = "move-killed"
-KINDS = (MOVE, MOVE_KILLED)
-"""`move` to a step, and the same with its mover killed once."""
+SCALE = "scale"
+DEPLOY = "deploy"
+CHANGES = (SCALE, DEPLOY)
+"""What changes the web tier and stays on its step: more servers and as many as before, another version and back."""
+KINDS = (MOVE, MOVE_KILLED, *CHANGES)
+"""`move` to a step, and the same with its mover killed once; the changes."""
 
+FINISHED = "finished"
 LIMIT_S = 600.0
 LOOK_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class MoveFacts:
-    """How the newest move stands: whether it is open, in which stage, its mover's process (0: none), how it ended."""
+    """How what was begun stands: whether a move is open or still to come, in which stage the newest one is, its mover's
+    process (0: none), how it ended (`finished`, or another word and why)."""
 
     open: bool
     stage: str
@@ -40,31 +46,51 @@ class Movable(Protocol):
         """The step that it is on."""
         ...
 
+    def highest(self) -> int:
+        """The highest step that this machine can climb to."""
+        ...
+
     def begin_move(self, step: int) -> None:
         """Begins the move to a step and returns."""
         ...
 
+    def begin_change(self, kind: str, *, back: bool) -> None:
+        """Begins a change of the web tier, or the way back from it, and returns."""
+        ...
+
     def move_facts(self) -> MoveFacts:
-        """How that move stands."""
+        """How that stands."""
         ...
 
 
+def beside(home: int, highest: int) -> int:
+    """The step that a run which began on step `home` moves to and comes back from: the next one, if there is one."""
+    if home < highest:
+        return home + 1
+    return home - 1 if home > 1 else 2
+
+
 class Mover:
-    """Moves one deployment."""
+    """Moves one deployment, away and back in turn."""
 
     def __init__(self, deployment: Movable, clock: Clock) -> None:
         self._deployment = deployment
         self._clock = clock
+        self._home = 0
+        self._away: set[str] = set()
 
     async def make(self, kind: str, target: str, *, strikes: Callable[[], object] = lambda: None) -> Made:
-        """Moves to the step beside the one that it is on (2 from 1, 1 from 2) and waits for the end.
+        """Moves to the step beside the one where the run began, or back to it; or changes the web tier, or back. Waits
+        for the end; raises `Unavailable` when that is not what was wanted.
 
         With `move-killed`, the mover gets SIGKILL in its stage of the number `target` (from 1); a move that ends before
         is not hurt, and then the fault had no effect.
         """
-        step = 1 if await asyncio.to_thread(self._deployment.step) > 1 else 2
-        strikes()
         began = self._clock.monotonic()
+        if kind in CHANGES:
+            return await self._change(kind, strikes, began)
+        step = await self._next_step()
+        strikes()
         await asyncio.to_thread(self._deployment.begin_move, step)
         killed_in = await self._killed(int(target)) if kind == MOVE_KILLED else None
         ended = await self._ended()
@@ -79,8 +105,26 @@ class Mover:
         where = f"mover killed in {killed_in}" if killed_in else "the mover was never killed"
         return Made(bool(killed_in), f"{told}, {where}")
 
+    async def _next_step(self) -> int:
+        here = await asyncio.to_thread(self._deployment.step)
+        self._home = self._home or here
+        other = beside(self._home, await asyncio.to_thread(self._deployment.highest))
+        return other if here == self._home else self._home
+
+    async def _change(self, kind: str, strikes: Callable[[], object], began: float) -> Made:
+        back = kind in self._away
+        strikes()
+        await asyncio.to_thread(lambda: self._deployment.begin_change(kind, back=back))
+        ended = await self._ended()
+        if not ended.outcome.startswith(FINISHED):
+            raise Unavailable(
+                f"The change '{kind}' ended with: {ended.outcome}.", hint="Look with `tenfold moves` and at the logs."
+            )
+        self._away ^= {kind}
+        return Made(True, f"{kind}{' back' if back else ''} took {self._clock.monotonic() - began:.2f} s")
+
     async def _killed(self, at_stage: int) -> str | None:
-        """Kills the mover in its stage of that number; the stage's name, or None when the move ended before."""
+        """Kills the mover in its stage of that number; the stage's name, or None when all ended before."""
         seen: list[str] = []
         until = self._clock.monotonic() + LIMIT_S
         while self._clock.monotonic() < until:

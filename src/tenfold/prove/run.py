@@ -1,13 +1,14 @@
 """One proof: load while faults are made, healing, final reads, checkers, verdicts.
 
-The run itself decides nothing about promises: workloads bring their checkers, and this module adds what concerns the
-deployment as a whole, availability (requests that nobody may lose) and healing.
+The run itself decides nothing about promises: workloads bring their checkers, `judging` judges what concerns the
+deployment as a whole (requests that nobody may lose, moves, kills), and this module adds healing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,35 +19,28 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError, UsageError
 from tenfold.core.randomness import Randomness
 from tenfold.drivers.sqlite import open_reader
-from tenfold.prove.checkers import availability, clients, holding
 from tenfold.prove.client import Target
-from tenfold.prove.faults import Deployment, Faults
-from tenfold.prove.history import History, Recording, Window, read_history
+from tenfold.prove.connections import Ground, Visitors
+from tenfold.prove.faults import Deployment, Faults, Made
+from tenfold.prove.history import History, Window, read_history
+from tenfold.prove.judging import judge_requests
 from tenfold.prove.load import Load, Reached
 from tenfold.prove.moves import KINDS as MOVES
-from tenfold.prove.moves import MOVE, MOVE_KILLED, Movable, Mover
+from tenfold.prove.moves import Movable, Mover
 from tenfold.prove.schedule import Planned
 from tenfold.prove.verdict import Finder, Sometimes, Verdict, combine, faults_took_effect, judge, not_run
 from tenfold.prove.workloads import KNOWN, Workload
 
 HEALED_WITHIN_S = 60.0
 DISK_NOT_RUN = "needs --disk-full, and the state on a small file system of its own (root makes one)"
-IN_FLIGHT = ("kill",)
-"""Faults that may cost a client the request that was open at that moment, and no other."""
-
-DATABASE_ROLES = ("database", "primary")
-HELD_US = {MOVE: 1_000_000, MOVE_KILLED: 25_000_000}
-"""How long a request may be held while a move passes; with its mover killed, as long as a gate holds at all."""
-DATABASE_HELD_US = 5_000_000
-"""The same while the database server is away, with its recovery after a crash."""
-
-REFUSED_DURING = {"disk-full": None, "clock-step": "ids"}
-"""Faults during which requests may be refused: of every workload (None), or of one."""
+VISITORS_FROM = 1_000_000_000
+"""Clients of connections are numbered from here, far above those of the load."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be run: rate in requests a second, faults by the schedule, workloads by name."""
+    """What is to be run: rate in requests a second, faults by the schedule, workloads by name. `connections`: whether
+    clients of every kind of connection come beside the load; they speak to the probe."""
 
     seed: int
     rate: float
@@ -55,6 +49,7 @@ class Order:
     workloads: tuple[str, ...]
     database: Path | None = None
     """The SQLite file whose integrity is checked at the end."""
+    connections: bool = False
 
 
 @dataclass
@@ -105,6 +100,7 @@ class Proof:
         run = f"r{order.seed:x}-{randomness.bits(32):x}"
         self._workloads = [make_workload(name, run) for name in order.workloads]
         self._load = Load(target, self._workloads, self._history.add, clock=clock, randomness=randomness)
+        self._visitors = self._made_visitors(target, run, randomness) if order.connections else None
         self._faults = Faults(deployment, clock, target)
         self._mover = Mover(deployment, clock)
         self._deployment = deployment
@@ -112,10 +108,23 @@ class Proof:
         self._integrity: list[Verdict] = []
         self._load_is_over = False
 
+    def _made_visitors(self, target: Target, run: str, randomness: Randomness) -> Visitors:
+        numbers = itertools.count(VISITORS_FROM)
+        return Visitors(Ground(target, run, self._history.add, self._load.now_us, randomness, numbers))
+
     async def run(self) -> Outcome:
         """Runs to the end, or until cancelled: then what was made is undone and what was seen is judged."""
+        try:
+            return await self._run()
+        finally:
+            if self._visitors is not None:
+                await self._visitors.abandon()
+
+    async def _run(self) -> Outcome:
         reached, partial = None, False
         injecting = asyncio.create_task(self._inject())
+        if self._visitors is not None:
+            self._visitors.start()
         try:
             reached = await self._load.run(self._order.rate, self._order.seconds)
             self._load_is_over = True
@@ -128,13 +137,19 @@ class Proof:
             injecting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await injecting
+        if self._visitors is not None:
+            self._healing.trouble += await self._visitors.stop()
         await self._heal()
         if not partial:
-            self._healing.trouble += [f"never answered: {each}" for each in await self._load.final_reads()]
+            self._healing.trouble += [f"never answered: {each}" for each in await self._final_reads()]
         await self._load.close()
         self._check_database()
         self._history.close()
         return self._judged(reached, partial)
+
+    async def _final_reads(self) -> list[str]:
+        missing = await self._load.final_reads()
+        return missing + (await self._visitors.final_reads() if self._visitors is not None else [])
 
     async def _inject(self) -> None:
         began = self._clock.monotonic()
@@ -149,29 +164,44 @@ class Proof:
             await self._make(planned)
 
     async def _make(self, planned: Planned) -> None:
-        start, gone = self._load.now_us(), 0
+        start, gone, struck = self._load.now_us(), 0, False
 
         def fell() -> None:
             nonlocal gone
             gone = self._load.now_us()
 
         def strikes() -> None:  # looking for the victim takes its time, and excuses nothing
-            nonlocal start
-            start = self._load.now_us()
+            nonlocal start, struck
+            if not struck:
+                start, struck = self._load.now_us(), True
 
         try:
-            if planned.kind in MOVES:
-                made = await self._mover.make(planned.kind, planned.target, strikes=strikes)
-            else:
-                made = await self._faults.make(planned.kind, planned.target, planned.for_s, strikes=strikes, fell=fell)
-            effect, detail = made.effect, made.detail
+            made = await self._made(planned, strikes, fell)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong, the run goes on and says so
-            effect, detail = False, f"{type(error).__name__}: {error}"
-            self._healing.trouble.append(f"{planned.kind} {planned.target}: {detail}")
+            made = Made(False, f"{type(error).__name__}: {error}")
+            self._healing.trouble.append(f"{planned.kind} {planned.target}: {made.detail}")
         self._healing.faults += 1
-        end = self._load.now_us()
-        self._history.add_window(Window(planned.kind, planned.target, start, end, effect, detail, gone))
-        self._say(f"{planned.kind} {planned.target}: {detail}")
+        self._history.add_window(
+            Window(
+                kind=planned.kind,
+                target=planned.target,
+                start_us=start,
+                end_us=self._load.now_us(),
+                effect=made.effect,
+                detail=made.detail,
+                fell_us=gone,
+                role=made.role,
+                balanced=made.balanced,
+            )
+        )
+        self._say(f"{planned.kind} {planned.target}: {made.detail}")
+
+    async def _made(self, planned: Planned, strikes: Callable[[], None], fell: Callable[[], None]) -> Made:
+        if planned.kind in MOVES:
+            return await self._mover.make(planned.kind, planned.target, strikes=strikes)
+        return await self._faults.make(
+            planned.kind, planned.target, planned.for_s, amount=planned.amount, strikes=strikes, fell=fell
+        )
 
     async def _heal(self) -> None:
         """Undoes what is left, and waits until everything runs and is ready."""
@@ -238,38 +268,3 @@ def recheck(path: Path, workloads: Sequence[str]) -> list[Verdict]:
     names = [name for name in workloads if recording.of(name)]
     parts = [verdict for name in names for verdict in make_workload(name, "recheck").check(recording)]
     return combine([*parts, *judge_requests(recording, [])])
-
-
-def judge_requests(recording: Recording, sometimes: Sequence[Sometimes]) -> list[Verdict]:
-    """No request failed that was not open when a process was killed, or refused while a fault says that it may be."""
-    everybody = tuple(kind for kind, workload in REFUSED_DURING.items() if workload is None)
-    excusing = [window for window in recording.windows if not _of_database(window)]
-    parts = []
-    for name in sorted({operation.workload for operation in recording.operations}):
-        during = (*everybody, *(kind for kind, workload in REFUSED_DURING.items() if workload == name))
-        seen = availability.check(recording.of(name), windows=excusing, in_flight=IN_FLIGHT, during=during)
-        parts.append(judge("P1", seen, workload=f"requests of {name}", sometimes=sometimes))
-    whole = clients.check(recording.operations)
-    return [*parts, *_judge_holding(recording), judge("P1", whole, workload="history")]
-
-
-def _of_database(window: Window) -> bool:
-    return window.kind not in MOVES and (window.target in DATABASE_ROLES or window.target.startswith("db-"))
-
-
-def _judge_holding(recording: Recording) -> list[Verdict]:
-    """Work is held while a move passes or the database is away, and not failed."""
-    moved = [window for window in recording.windows if window.kind == MOVE]
-    killed = [window for window in recording.windows if window.kind == MOVE_KILLED]
-    away = [window for window in recording.windows if _of_database(window)]
-    parts = []
-    for promise, windows, limit_us, what in (
-        ("P1", moved, HELD_US[MOVE], "requests during moves"),
-        ("P2", killed, HELD_US[MOVE_KILLED], "requests while a mover was killed"),
-        ("P4", away, DATABASE_HELD_US, "requests without a database"),
-    ):
-        if windows:
-            happened = [Sometimes(f"{what} had a cause", sum(window.effect for window in windows))]
-            found = holding.check(recording.operations, windows, limit_us=limit_us)
-            parts.append(judge(promise, found, workload=what, sometimes=happened))
-    return parts

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from tenfold.core.randomness import Randomness
+
+Amount = Literal["one", "minority", "all"]
+"""One of the nodes that a target means, fewer than half of them (at least one), or all at the same time."""
 
 QUIET_S = 2.0
 """Load without faults before the first one and after the last."""
@@ -19,20 +23,23 @@ class Planned:
     kind: str
     target: str
     for_s: float = 0.0
+    amount: Amount = "one"
 
     def __str__(self) -> str:
         lasting = f" for {self.for_s:g} s" if self.for_s else ""
-        return f"{self.at_s:7.1f} s  {self.kind} {self.target}{lasting}"
+        how_many = "" if self.amount == "one" else f"{self.amount} "
+        return f"{self.at_s:7.1f} s  {self.kind} {how_many}{self.target}{lasting}"
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How often a fault comes in a run, to whom, and how long it lasts."""
+    """How often a fault comes in a run, to whom (and to how many of them), and how long it lasts."""
 
     kind: str
     target: str
     times: int
     for_s: float = 0.0
+    amount: Amount = "one"
 
 
 def schedule(recipes: Sequence[Recipe], seconds: float, randomness: Randomness) -> list[Planned]:
@@ -47,8 +54,7 @@ def schedule(recipes: Sequence[Recipe], seconds: float, randomness: Randomness) 
         return []
     gap, at, planned = room / len(order), QUIET_S, []
     for recipe in order:
-        planned.append(
-            Planned(round(at + gap * randomness.uniform() * 0.5, 3), recipe.kind, recipe.target, recipe.for_s)
-        )
+        at_s = round(at + gap * randomness.uniform() * 0.5, 3)
+        planned.append(Planned(at_s, recipe.kind, recipe.target, recipe.for_s, recipe.amount))
         at += gap + recipe.for_s
     return planned

@@ -48,7 +48,7 @@ def test_statuses(answer: Answer | None, sent: bool, status: Status) -> None:
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def against(serve: Serve, *requests: Request, slow: bool = False) -> list[Heard]:
+def against(serve: Serve, *requests: Request, slow_s: float = 0.0) -> list[Heard]:
     async def work() -> list[Heard]:
         writers = []
 
@@ -59,7 +59,7 @@ def against(serve: Serve, *requests: Request, slow: bool = False) -> list[Heard]
 
         server = await asyncio.start_server(kept, "127.0.0.1", 0)
         connection = Connection("127.0.0.1", server.sockets[0].getsockname()[1])
-        heard = [await connection.exchange(request, {"x-more": "1"}, slow=slow) for request in requests]
+        heard = [await connection.exchange(request, {"x-more": "1"}, slow_s=slow_s) for request in requests]
         await connection.aclose()
         server.close()
         for writer in writers:
@@ -108,7 +108,15 @@ def test_an_answer_that_is_cut_in_the_middle_is_none() -> None:
         await writer.drain()
         writer.close()
 
-    assert against(serve, GET) == [Heard(None, True)]
+    assert against(serve, GET) == [Heard(None, True, begun=True)]
+
+
+def test_a_connection_that_ends_before_the_first_byte_of_an_answer_has_not_begun_one() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    assert against(serve, GET) == [Heard(None, True, begun=False)]
 
 
 def test_what_is_not_http_is_no_answer() -> None:
@@ -117,7 +125,7 @@ def test_what_is_not_http_is_no_answer() -> None:
         writer.write(b"SSH-2.0-hello\r\n\r\n")
         await writer.drain()
 
-    assert against(serve, GET) == [Heard(None, True)]
+    assert against(serve, GET) == [Heard(None, True, begun=True)]
 
 
 def test_silence_ends_after_the_limit_with_an_unknown_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,5 +159,5 @@ def test_a_slow_body_arrives_whole() -> None:
         bodies.append(await reader.readexactly(12))
         writer.write(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n")
 
-    assert against(serve, POST, slow=True)[0].answer == Answer(201, {"content-length": "0"}, b"")
+    assert against(serve, POST, slow_s=0.05)[0].answer == Answer(201, {"content-length": "0"}, b"")
     assert bodies == [POST.body]

@@ -366,14 +366,11 @@ def test_an_answer_that_says_no_is_an_answer(http: int) -> None:
     assert availability.check([op("write", 1, 0, 1, FAIL, http=http)]).clean
 
 
-def test_a_kill_excuses_only_what_was_in_flight() -> None:
-    windows = [Window("kill", "web-1", 1_000, 900_000, True)]
+def test_what_a_fault_explains_is_counted_and_is_no_anomaly() -> None:
     before, open_then, later = (op("write", 1, sent, sent + 100, UNKNOWN) for sent in (800, 950, 200_000))
-    found = availability.check([before, open_then, later], windows=windows, in_flight=("kill",))
+    found = availability.check([before, open_then, later], excused=lambda each: each is open_then)
     assert found.anomalies == {"no-answer": 2}
     assert found.figures["excused"] == 1
-    assert availability.check([open_then, later], windows=windows, during=("kill",)).clean
-    assert availability.check([open_then], windows=windows, in_flight=("pause",)).anomalies == {"no-answer": 1}
 
 
 def test_a_request_that_is_held_too_long_counts_from_when_it_was_meant_to_be_sent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -125,12 +126,31 @@ def test_ids_of_each_kind_are_drawn_and_the_clock_of_the_process_can_be_put_off(
             drawn = (await post(client, f"ids/{kind}", {"count": 50}))["ids"]
             assert drawn == sorted(set(drawn))
             assert len(drawn) == 50
-        assert await get(client, "clock") == {"offset_s": 0.0}
-        assert await post(client, "clock", {"offset_s": -5.5}) == {"offset_s": -5.5}
+        assert await get(client, "clock") == {"offset_s": 0.0, "node": ""}
+        elsewhere = await post(client, "clock", {"offset_s": -5.5, "node": "web-9"})
+        assert elsewhere == {"offset_s": 0.0, "node": ""}, "it was meant for another process"
+        assert (await post(client, "clock", {"offset_s": -5.5}))["offset_s"] == -5.5
         refused = await client.post("/tf-probe/ids/snowflake", json={"count": 1})
         assert (refused.status_code, refused.json()["code"]) == (503, "TF-IDS-CLOCK")
-        assert await post(client, "clock", {"offset_s": 0}) == {"offset_s": 0.0}
+        assert (await post(client, "clock", {"offset_s": 0}))["offset_s"] == 0.0
         await post(client, "ids/snowflake", {"count": 1})
+
+    probed(tmp_path, body)
+
+
+def test_answers_wait_when_they_are_asked_to_and_a_late_one_counts_before_it_waits(tmp_path: Path):
+    async def body(client: httpx.AsyncClient) -> None:
+        began = time.monotonic()
+        assert await get(client, "wait/60") == {"waited_ms": 60}
+        late = asyncio.create_task(post(client, "late/c", {"by": 1, "wait_ms": 300}, **{"idempotency-key": "k"}))
+        while (await get(client, "counter/c"))["count"] == 0:
+            await asyncio.sleep(0)
+        assert not late.done(), "it has counted and has not answered yet"
+        again = await post(client, "late/c", {"by": 1, "wait_ms": 300}, **{"idempotency-key": "k"})
+        assert again == await late == {"count": 1}, "the same request again, as after a kill"
+        assert time.monotonic() - began >= 0.36
+        for path in ("wait/x", "wait/-1", "wait/9" + "9" * 30):
+            assert (await client.get(f"/tf-probe/{path}")).status_code in (400, 404)
 
     probed(tmp_path, body)
 

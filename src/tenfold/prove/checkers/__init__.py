@@ -11,6 +11,9 @@
 | `staleness` | the age of what a cache answers | stale, unwritten-version, failed-write-seen |
 | `availability` | requests that failed or were held | no-answer, refused, server-error, held-too-long |
 | `holding` | requests that were open during a move, or while the database was away | failed, held-too-long |
+| `killed` | requests that a killed web server or balancer could have met | failed |
+| `exactly_once` | counters of one client each | counted-twice, not-counted, not-a-number |
+| `streams` | WebSockets and event streams | cut, wrong-close, wrong-echo, gap, repeat, silent, not-connected |
 | `clients` | the history itself | client-overlaps, client-after-unknown |
 
 They share one notion of order: an operation precedes another when it ended before the other was sent (strictly).

@@ -8,27 +8,21 @@ refused, got no answer, or got a server's error.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from tenfold.prove.history import Operation, Status, Window
+from tenfold.prove.history import Operation, Status
 from tenfold.prove.verdict import Finder, Findings
 
 CHECKER = "availability"
-SLACK_US = 50_000
-"""How much later than its window's start a kill may take effect."""
 
 
 def check(
     operations: Iterable[Operation],
     *,
-    windows: Sequence[Window] = (),
-    in_flight: Collection[str] = (),
-    during: Collection[str] = (),
+    excused: Callable[[Operation], bool] = lambda request: False,
     max_hold_us: int | None = None,
-    slack_us: int = SLACK_US,
 ) -> Findings:
-    """Judges every request. Faults may excuse failures: kinds in `in_flight` those of requests that were open when the
-    fault began (up to `slack_us` after its victim was gone), kinds in `during` all that overlap its window.
+    """Judges every request; `excused` says which of those that failed a fault explains (`tenfold.prove.excuses`).
 
     Names `no-answer` (unknown without a status code), `refused`, `server-error` (5xx), `held-too-long` (ok, but after
     more than `max_hold_us`; never excused). `n` counts the requests. Figures: `failed`, `excused`, `longest_hold_us`,
@@ -37,22 +31,21 @@ def check(
     """
     finder = Finder()
     requests = list(operations)
-    excuses = [(each, each.kind in during) for each in windows if each.kind in during or each.kind in in_flight]
-    failed = excused = 0
+    failed = explained = 0
     for request in requests:
         name = failure(request)
         if name is None:
             continue
         failed += 1
-        if any(_excused(request, window, whole, slack_us) for window, whole in excuses):
-            excused += 1
+        if excused(request):
+            explained += 1
         else:
             sentence = f"a {request.function} ended with {_outcome(request)} after {request.latency_us} us"
             finder.add(name, request.key, sentence, request)
     ok = [request for request in requests if request.status is Status.OK]
     if max_hold_us is not None:
         _held(ok, max_hold_us, finder)
-    figures = {"failed": float(failed), "excused": float(excused), **_latencies(ok)}
+    figures = {"failed": float(failed), "excused": float(explained), **_latencies(ok)}
     figures["late_us"] = max((request.sent_us - request.start_us for request in requests), default=0)
     return finder.findings(CHECKER, len(requests), "requests", figures)
 
@@ -66,11 +59,6 @@ def failure(request: Operation) -> str | None:
     if request.status is Status.UNKNOWN:
         return "no-answer"
     return "refused" if request.http == 0 else None
-
-
-def _excused(request: Operation, window: Window, whole: bool, slack_us: int) -> bool:
-    last = window.end_us if whole else max(window.start_us, window.fell_us) + slack_us
-    return request.sent_us <= last and request.end_us >= window.start_us
 
 
 def _outcome(request: Operation) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from operator import attrgetter
 from typing import Any
 
-from tenfold.prove.history import Operation, Status
+from tenfold.prove.history import Operation, Status, Window
 
 NEVER = 1 << 62
 """When an unknown operation ends: it may take effect at any time after it was sent."""
@@ -45,6 +45,20 @@ def sweep(operations: Iterable[Operation]) -> Iterator[tuple[bool, Operation]]:
             yield True, ended[done]
             done += 1
         yield False, operation
+
+
+def overlapping(operations: Iterable[Operation], windows: Sequence[Window], slack_us: int = 0) -> list[Operation]:
+    """The operations that were open at some moment of one of the windows, or up to `slack_us` after it."""
+    spans = sorted((window.start_us, window.end_us + slack_us) for window in windows)
+    ends: list[int] = []
+    for _, end in spans:
+        ends.append(max(end, ends[-1]) if ends else end)
+    found = []
+    for operation in operations:
+        at = bisect_left(ends, operation.start_us)
+        if at < len(spans) and spans[at][0] <= operation.end_us:
+            found.append(operation)
+    return found
 
 
 class Sums:

@@ -6,10 +6,10 @@ gives (P1 for moves, P4 for a database that was killed). Latency counts from the
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 from tenfold.prove.checkers.availability import failure, quantile
+from tenfold.prove.checkers.common import overlapping
 from tenfold.prove.history import Operation, Status, Window
 from tenfold.prove.verdict import Finder, Findings
 
@@ -39,17 +39,3 @@ def check(operations: Iterable[Operation], windows: Sequence[Window], *, limit_u
         "longest_hold_us": float(latencies[-1] if latencies else 0),
     }
     return finder.findings(CHECKER, len(seen), "requests", figures)
-
-
-def overlapping(operations: Iterable[Operation], windows: Sequence[Window]) -> list[Operation]:
-    """The operations that were open at some moment of one of the windows."""
-    spans = sorted((window.start_us, window.end_us) for window in windows)
-    ends: list[int] = []
-    for _, end in spans:
-        ends.append(max(end, ends[-1]) if ends else end)
-    found = []
-    for operation in operations:
-        at = bisect_left(ends, operation.start_us)
-        if at < len(spans) and spans[at][0] <= operation.end_us:
-            found.append(operation)
-    return found

@@ -7,6 +7,10 @@
     POST /tf-probe/bank/KEY                {"giver": i, "taker": j, "amount": n}   GET: {"balances": [...]}
     GET  /tf-probe/cache/KEY               the register through the cache; `from`: "cache" when it was there
     POST /tf-probe/ids/KIND                {"count": n} -> {"ids": [...]}; KIND: uuid7, snowflake, sequence
+    GET  /tf-probe/wait/MS                 answers after so many milliseconds
+    POST /tf-probe/late/KEY                {"by": n, "wait_ms": ms} -> {"count": n}: a counter, answered so long after
+    GET  /tf-probe/events                  an event stream: ids from 1, or from the one after `Last-Event-ID`
+    GET  /tf-probe/socket                  a WebSocket that sends every text back
     GET  /tf-probe/clock                   {"offset_s": s}; POST sets it, for this process only
 
 What goes wrong is a `TenfoldError`, which Tenfold answers as a problem document. Every answer is `no-store`, so that
@@ -15,6 +19,7 @@ the consistency token may travel with it, and names the process that gave it in 
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import os
@@ -28,7 +33,8 @@ import msgspec
 
 from tenfold import MISSING, InvalidRequest, NotFound, Response, Tenfold, TenfoldError
 from tenfold.prove.probe.data import Data
-from tenfold.prove.probe.limits import ACCOUNTS, BALANCE, BODY_LIMIT, DRAWS, NAME, OFFSET_S
+from tenfold.prove.probe.limits import ACCOUNTS, BALANCE, BODY_LIMIT, DRAWS, NAME, OFFSET_S, WAIT_MS
+from tenfold.prove.probe.live import echo, stream
 from tenfold.prove.probe.secret import probe_secret
 
 PREFIX = "/tf-probe/"
@@ -63,6 +69,13 @@ class Transfer(msgspec.Struct, forbid_unknown_fields=True):
     amount: int
 
 
+class Late(msgspec.Struct, forbid_unknown_fields=True):
+    """An increment whose answer is to wait."""
+
+    by: int = 1
+    wait_ms: int = 0
+
+
 class Draw(msgspec.Struct, forbid_unknown_fields=True):
     """How many ids are wanted."""
 
@@ -70,9 +83,10 @@ class Draw(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Offset(msgspec.Struct, forbid_unknown_fields=True):
-    """By how many seconds the clock is to be wrong."""
+    """By how many seconds the clock is to be wrong; of this process only if it has that name, where one is given."""
 
     offset_s: float
+    node: str = ""
 
 
 class Probe:
@@ -100,21 +114,33 @@ class Probe:
             "register": self._write,
             "counter": self._increment,
             "bank": self._transfer,
+            "late": self._late,
             "ids": self._draw,
         }
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """The ASGI entry."""
         kind = scope["type"]
-        if kind == "http" and scope["path"].startswith(PREFIX):
-            response = await self._answer(scope, receive)
-            await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
-            await send({"type": "http.response.body", "body": response.body})
+        if kind in ("http", "websocket") and scope["path"].startswith(PREFIX):
+            await self._own(scope, receive, send)
             return
         if kind == "lifespan":
             self._secret = ""
             self._load_secret()
         await self._app(scope, receive, send)
+
+    async def _own(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await echo(receive, send, self._may_ask(scope) and scope["path"] == f"{PREFIX}socket", self._about_us())
+        elif scope["path"] == f"{PREFIX}events" and scope["method"] == "GET" and self._may_ask(scope):
+            await stream(scope, receive, send, self._about_us())
+        else:
+            response = await self._answer(scope, receive)
+            await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+            await send({"type": "http.response.body", "body": response.body})
+
+    def _about_us(self) -> list[tuple[bytes, bytes]]:
+        return [(b"cache-control", b"no-store"), (b"tf-node", self._node)]
 
     # -- who may ask --------------------------------------------------------------------------------------------------
 
@@ -141,8 +167,7 @@ class Probe:
             raise NotFound("There is nothing at this address.")
         parts = [unquote(part) for part in scope["path"][len(PREFIX) :].split("/")]
         found = await self._found(scope["method"], parts, receive)
-        headers = [(b"cache-control", b"no-store"), (b"tf-node", self._node)]
-        return Response.json(found, headers=headers)
+        return Response.json(found, headers=self._about_us())
 
     async def _found(self, method: str, parts: list[str], receive: Receive) -> Any:
         if parts == [""] and method == "GET":
@@ -152,6 +177,8 @@ class Probe:
         if len(parts) != 2 or _KEY.fullmatch(parts[1]) is None:
             raise NotFound("There is nothing at this address.")
         name, key = parts
+        if method == "GET" and name == "wait":
+            return await _wait(key)
         if method == "GET" and name in self._reads:
             return await self._reads[name](key)
         if method == "POST" and name in self._writes:
@@ -186,6 +213,13 @@ class Probe:
         by = (await _body(receive, Increment)).by
         return {"count": await self._data.increment(key, _within(by, 1, 1000, "by"))}
 
+    async def _late(self, key: str, receive: Receive) -> Any:
+        wanted = await _body(receive, Late)
+        wait_ms = _within(wanted.wait_ms, 0, WAIT_MS, "wait_ms")
+        count = await self._data.increment(key, _within(wanted.by, 1, 1000, "by"))
+        await asyncio.sleep(wait_ms / 1000)
+        return {"count": count}
+
     async def _transfer(self, key: str, receive: Receive) -> Any:
         wanted = await _body(receive, Transfer)
         amount = _within(wanted.amount, 1, BALANCE, "amount")
@@ -206,17 +240,27 @@ class Probe:
     # -- the clock of this process ------------------------------------------------------------------------------------
 
     def _clock(self) -> Any:
-        return {"offset_s": getattr(self._tf.clock, "offset_s", 0.0)}
+        return {"offset_s": getattr(self._tf.clock, "offset_s", 0.0), "node": self._node.decode("latin-1")}
 
     def _set_clock(self, wanted: Offset) -> Any:
         put = getattr(self._tf.clock, "put_off", None)
         if put is None:
             raise InvalidRequest("The clock of this service cannot be put forward or back.")
+        if wanted.node and wanted.node.encode() != self._node:
+            return self._clock()
         if not -OFFSET_S <= wanted.offset_s <= OFFSET_S:
             raise InvalidRequest(f"offset_s goes from -{OFFSET_S:g} to {OFFSET_S:g}.")
         put(wanted.offset_s)
         log.warning("The prover put the clock of this process off by %g s.", wanted.offset_s)
         return self._clock()
+
+
+async def _wait(ms: str) -> Any:
+    waited = _within(int(ms), 0, WAIT_MS, "a wait") if ms.isascii() and ms.isdigit() else None
+    if waited is None:
+        raise NotFound("There is nothing at this address.")
+    await asyncio.sleep(waited / 1000)
+    return {"waited_ms": waited}
 
 
 async def _body(receive: Receive, kind: type[T]) -> T:

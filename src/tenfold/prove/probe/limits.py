@@ -12,5 +12,11 @@ DRAWS = 1000
 """Ids of one request."""
 OFFSET_S = 86_400.0
 """How far the clock of a process may be put forward or back, in seconds."""
+WAIT_MS = 5000
+"""How long a request may ask to wait before it is answered, in milliseconds."""
+EVENT_MS = 100
+"""Milliseconds between two events of a stream."""
+ECHO = 1024
+"""Characters of a WebSocket's message."""
 BODY_LIMIT = 4096
 """Bytes of a request's body."""
