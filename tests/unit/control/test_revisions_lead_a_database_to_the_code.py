@@ -192,7 +192,7 @@ def test_older_code_lives_with_a_database_that_only_expanded_and_not_with_one_th
     place.sql("UPDATE alembic_version SET version_num = '0001'")
     place.migrate(2)
     newest.unlink()
-    with pytest.raises(UsageError, match="The database is at revision 0002b"):
+    with pytest.raises(UsageError, match="Revision 0002b of newer code has taken away what this code needs"):
         place.migrate(2)
 
 

@@ -47,6 +47,11 @@ class Difference:
     creatable: bool = False
     harmless: bool = False
 
+    @property
+    def is_absence(self) -> bool:
+        """Whether a whole table or a column is not there that is wanted."""
+        return self.kind in ("table", "column") and self.sentence.endswith(" is missing")
+
 
 def is_own(name: str) -> bool:
     """Whether a table belongs to Tenfold or Alembic rather than to the service."""

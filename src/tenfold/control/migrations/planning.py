@@ -150,7 +150,28 @@ def plan(
     Raises MigrationNeeded and UsageError; changes nothing.
     """
     whole = _plan(revisions, code, store, now_us)
-    return whole if phase is None else in_phase(whole, phase)
+    if phase is None:
+        return whole
+    half = in_phase(whole, phase)
+    if phase == "expand" and len(half.apply) < len(whole.apply):
+        _refuse_missing(revisions, code, store, now_us, whole.apply[len(half.apply)])
+    return half
+
+
+def _refuse_missing(
+    revisions: Revisions, code: Facts, store: Store, now_us: Callable[[], int], contracting: Revision
+) -> None:
+    """`TwoDeploys` when what comes before `contracting` is not enough for the new code, which runs before it."""
+    line = revisions.line()
+    with store.scratch(now_us()) as empty:
+        revisions.apply(empty, line[: line.index(contracting)], now_us)
+        left = [each for each in differences(empty.facts(), code) if each.is_absence]
+    if left:
+        raise TwoDeploys(
+            f"Revision {contracting} takes away what the running code may use, and adds what the new code needs: "
+            f"before it, {told(left)}.",
+            hint='Make it two revisions: one that adds, and after it one that takes away (kind = "contract").',
+        )
 
 
 def in_phase(whole: Plan, phase: Phase) -> Plan:

@@ -24,8 +24,8 @@ from tenfold.core.errors import TenfoldError, UsageError
 
 _RECORDED = sa.text("SELECT revision FROM tf_schema WHERE component = :component ORDER BY seq DESC")
 _SINCE = sa.text(
-    "SELECT kind, revision = :revision FROM tf_schema WHERE component = :component AND seq >="
-    " (SELECT max(seq) FROM tf_schema WHERE component = :component AND revision = :revision)"
+    "SELECT kind, revision FROM tf_schema WHERE component = :component AND seq >="
+    " (SELECT max(seq) FROM tf_schema WHERE component = :component AND revision = :revision) ORDER BY seq"
 )
 
 _ENDS_TRANSACTION = re.compile(
@@ -142,8 +142,14 @@ class Revisions:
             return line
         if current in ids:
             return line[ids.index(current) + 1 :]
-        if ids and _reaches(store, self.component, ids[-1]):
-            return []
+        if ids and (later := _contracted_after(store, self.component, ids[-1])) is not None:
+            if not later:
+                return []
+            raise UsageError(
+                f"Revision {later} of newer code has taken away what this code needs.",
+                hint="Run the code that knows that revision; older code needs one that brings it back.",
+                code="TF-MIGRATE-3",
+            )
         raise UsageError(
             f"The database is at revision {current}, and {self.folder / 'versions'} has no file for it.",
             hint="Start the newer version of the service, or put the missing file back.",
@@ -243,10 +249,13 @@ def _check_rules(store: Store, connection: sa.Connection, before: Mapping[str, b
         raise MigrationNeeded(f"The revision leaves {broken}.")
 
 
-def _reaches(store: Store, component: str, revision: str) -> bool:
+def _contracted_after(store: Store, component: str, revision: str) -> str | None:
+    """The first contracting revision after that one, or nothing when none is; None when that one was never applied."""
     with store.reading() as connection:
         rows = connection.execute(_SINCE, {"component": component, "revision": revision}).all()
-    return bool(rows) and not any(kind == "contract" and not own for kind, own in rows)
+    if not rows:
+        return None
+    return next((name for kind, name in rows if kind == "contract" and name != revision), "")
 
 
 def _failed(store: Store, revision: Revision, error: Exception, done: list[Revision]) -> TenfoldError:

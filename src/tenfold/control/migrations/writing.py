@@ -51,7 +51,8 @@ _ARGUMENTS: dict[type[types.Portable], tuple[str, ...]] = {
 def write_revisions(
     revisions: Revisions, metadata: sa.MetaData, existing: Store | None, message: str, now_us: Callable[[], int]
 ) -> list[Path]:
-    """Writes the file (two when there is a database and no revision yet: the tables as they are, then the change).
+    """Writes the file. Two, when something is added and something taken away: the code of a deploy runs between them.
+    One more before, when there is a database and no revision yet: the tables as they are.
 
     `existing` is the service's database; it is only looked at, and only when there is no revision yet. Revisions are
     compared with the code on SQLite in memory, wherever the database is.
@@ -71,7 +72,9 @@ def write_revisions(
                 hint="Types that SQLite stores alike (Int64 and UtcDateTime) are changed by hand: op.alter_column.",
             )
         if not change.is_empty():
-            written.append(_write(revisions, message, change))
+            halves = _halves(change)
+            messages = [message, f"{message}, what goes"][: len(halves)]
+            written += [_write(revisions, *each) for each in zip(messages, halves, strict=True)]
     _check(revisions, metadata, written[-1], now_us)
     return written
 
@@ -191,6 +194,34 @@ def _kind(upgrade: ops.UpgradeOps) -> str:
         for change in changes
     )
     return "contract" if contracts else "expand"
+
+
+def _halves(upgrade: ops.UpgradeOps) -> list[ops.UpgradeOps]:
+    """What is added, and the rest, when that contracts; else all of it. In this order they lead to the same tables."""
+    added, rest = ops.UpgradeOps([]), ops.UpgradeOps([])
+    for operation in upgrade.ops:
+        if not isinstance(operation, ops.ModifyTableOps):
+            (added if _only_adds(operation) else rest).ops.append(operation)
+            continue
+        name = operation.table_name
+        columns = {each.column.name for each in operation.ops if isinstance(each, ops.AddColumnOp)}
+        checks = {f"ck_{name}_{column}" for column in columns}
+        new = [each for each in operation.ops if _only_adds(each) or _constraint(each) in checks]
+        old = [each for each in operation.ops if each not in new]
+        for half, changes in ((added, new), (rest, old)):
+            if changes:
+                half.ops.append(ops.ModifyTableOps(name, changes, schema=operation.schema))
+    return [added, rest] if added.ops and _kind(rest) == "contract" else [upgrade]
+
+
+def _only_adds(operation: ops.MigrateOperation) -> bool:
+    adds = ops.CreateTableOp | ops.AddColumnOp
+    return isinstance(operation, adds) or (isinstance(operation, ops.CreateIndexOp) and not operation.unique)
+
+
+def _constraint(operation: ops.MigrateOperation) -> str | None:
+    """The name of a CHECK that an operation makes."""
+    return str(operation.constraint_name) if isinstance(operation, ops.CreateCheckConstraintOp) else None
 
 
 def _check(revisions: Revisions, metadata: sa.MetaData, path: Path, now_us: Callable[[], int]) -> None:
