@@ -444,8 +444,8 @@ def test_a_web_process_is_ready_after_it_and_only_then(place: ServerPlace) -> No
     assert "has not been applied" in ready(place, 4)[1]
     place.migrate(4)
     assert ready(place, 4) == (True, "")
-    next((place.root / "migrations" / "versions").glob("0003*")).unlink()
-    assert ready(place, 3)[1] == "revision 0003 removed what this code needs: deploy the newer code"
+    next((place.root / "migrations" / "versions").glob("0004*")).unlink()
+    assert ready(place, 3)[1] == "revision 0004 removed what this code needs: deploy the newer code"
 
 
 def test_an_index_that_was_made_beforehand_is_taken_over(place: ServerPlace) -> None:
