@@ -114,8 +114,8 @@ def test_without_somebody_to_ask_nothing_begins(small: Deployed, fake: Faked) ->
 
 
 def test_a_step_that_does_not_exist_and_one_that_is_there(small: Deployed) -> None:
-    said = small.tenfold("climb", "3", "--yes")
-    assert (said.code, "Step 3 (load balancer) does not exist yet" in said.err) == (1, True)
+    said = small.tenfold("climb", "4", "--yes")
+    assert (said.code, "Step 4 (database replication) does not exist yet" in said.err) == (1, True)
     for words in (("climb", "1"), ("descend",), ("finalize",)):
         said = small.tenfold(*words, "--yes")
         assert (said.code, "Nothing is to do." in said.out) == (0, True), said
@@ -263,7 +263,7 @@ def test_a_second_mover_for_another_move_is_refused(small: Deployed, fake: Faked
     wait = fake.tell("wait-at-mark")
     process = small.start("climb", "2", "--yes")
     until(lambda: at(fake, "mark"))
-    second = mover(fake, "--move", "copy_to_postgres", "--database", "postgres")
+    second = mover(fake, "--moves", "copy_to_postgres", "--wants", '{"database": "postgres"}')
     _out, err = second.communicate(timeout=60)
     assert second.returncode == 1
     assert json.loads(err.splitlines()[-1])["error"]["code"] == "TF-MOVE-OPEN"

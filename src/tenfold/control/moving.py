@@ -111,7 +111,7 @@ class Moving:
 
     async def plan(self, wish: Wish) -> list[wire.Message]:
         """What the moves of a wish would do now, as they say it themselves; each on what those before it leave."""
-        ended = await self._crew.run_to_its_end(self._launch(PLANNER, ("--plan", *_words(wish))), START_LIMIT_S)
+        ended = await self._crew.run_to_its_end(self._launch(PLANNER, ("--plan", *command_words(wish))), START_LIMIT_S)
         return list((ended["report"] or {})["plans"])
 
     async def start(self, wish: Wish) -> State:
@@ -122,7 +122,7 @@ class Moving:
         self.refuse_while_open()
         before = self.state().id
         self._back, self._problem = False, None
-        await self._spawn(NODE, *_words(wish))
+        await self._spawn(NODE, *command_words(wish))
         deadline = self._clock.monotonic() + START_LIMIT_S
         while self._clock.monotonic() < deadline:
             if (state := self.state()).id != before:
@@ -272,7 +272,8 @@ def mover_command() -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", "tenfold.control.mover")
 
 
-def _words(wish: Wish) -> tuple[str, ...]:
+def command_words(wish: Wish) -> tuple[str, ...]:
+    """The words of the command line that make a mover (or a planner) carry out a wish."""
     wants = msgspec.json.encode(wish.wants).decode()
     words: tuple[str, ...] = ("--moves", ",".join(wish.moves), "--wants", wants)
     words += ("--made", wish.made) if wish.made else ()

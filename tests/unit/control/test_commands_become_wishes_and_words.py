@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
-from tenfold.cli.moving import end_words, plan_words, progress_words, took_words
+from tenfold.cli.words import end_words, plan_words, progress_words, took_words
 from tenfold.control.changes import refuse_other_server
 from tenfold.control.moving import move_open, refuse_abort
 from tenfold.control.place import Place
-from tenfold.control.wishes import wish_of
 from tenfold.core.errors import SpecError, UsageError
 from tenfold.moves.base import State
 from tenfold.topology.map import Map, ServerMap, map_of
@@ -37,48 +35,6 @@ FOREIGN_SERVER = msgspec.structs.replace(SERVER, supervised=False)
 
 TWO, FINAL = on_server(way_back=True), on_server(way_back=False)
 FOREIGN = msgspec.structs.replace(TWO, database=msgspec.structs.replace(TWO.database, server=FOREIGN_SERVER))
-
-
-@pytest.mark.parametrize(
-    ("current", "message", "moves", "step"),
-    [
-        (ONE, {"to": "climb"}, ("copy_to_postgres",), 2),
-        (ONE, {"to": "climb", "step": "separate-database", "only": True}, ("copy_to_postgres",), 2),
-        (ONE, {"step": "2"}, ("copy_to_postgres",), 2),
-        (ONE, {"step": "1"}, (), 1),
-        (ONE, {}, (), 1),
-        (ONE, {"to": "finalize"}, (), 1),
-        (ONE, {"to": "descend"}, (), 1),
-        (TWO, {"to": "climb"}, (), 2),
-        (TWO, {"to": "descend"}, ("return_to_sqlite",), 1),
-        (TWO, {"step": "1"}, ("return_to_sqlite",), 1),
-        (TWO, {"to": "finalize"}, ("drop_way_back",), 2),
-        (TWO, {}, (), 2),
-        (FINAL, {"to": "finalize"}, (), 2),
-    ],
-)
-def test_a_wish(current: Map, message: dict[str, Any], moves: tuple[str, ...], step: int) -> None:
-    wish = wish_of(current, None, message)
-    assert (wish.moves, wish.step) == (moves, step)
-
-
-def test_what_commands_before_wanted_is_still_wanted() -> None:
-    assert wish_of(ONE, Wants("postgres"), {}).moves == ("copy_to_postgres",)
-
-
-@pytest.mark.parametrize(
-    ("current", "message", "says"),
-    [
-        (ONE, {"to": "climb", "step": "3"}, "Step 3 .* does not exist yet"),
-        (ONE, {"to": "climb", "step": "x"}, "There is no step"),
-        (ONE, {"to": "jump"}, "Nobody knows how to"),
-        (ONE, {"to": "descend", "step": "2"}, "is on step 1"),
-        (FINAL, {"to": "descend"}, "The way back to SQLite was closed"),
-    ],
-)
-def test_a_wish_that_cannot_be(current: Map, message: dict[str, Any], says: str) -> None:
-    with pytest.raises(UsageError, match=says):
-        wish_of(current, None, message)
 
 
 STAGES = ("a", "b", "c")

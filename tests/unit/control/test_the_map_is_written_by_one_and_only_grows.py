@@ -7,11 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tenfold.control.changes import free_name, open_replace, refuse_new_start
+from tenfold.control.changes import refuse_new_start
 from tenfold.control.place import Place, next_map
-from tenfold.core.clock import ManualClock
 from tenfold.core.errors import SpecError, UsageError
-from tenfold.core.journal import Journal
 from tenfold.topology.diff import diff
 from tenfold.topology.map import Map
 
@@ -96,34 +94,3 @@ def test_changes_that_need_a_new_start_are_refused_by_name(place: Place) -> None
     with pytest.raises(UsageError, match=r"public\.host, public\.port cannot change"):
         refuse_new_start(diff(current, moved).changes)
     refuse_new_start(diff(current, msgspec.structs.replace(current, settings={"a": 1})).changes)
-
-
-def test_the_lowest_free_name_is_taken() -> None:
-    assert free_name([]) == "web-1"
-    assert free_name(["web-1"]) == "web-2"
-    assert free_name(["web-2"]) == "web-1"
-
-
-@pytest.mark.parametrize(
-    ("kinds", "left"),
-    [
-        ([], None),
-        (["replace"], False),
-        (["replace", "replace-forward"], True),
-        (["replace", "replace-forward", "drained"], True),
-        (["replace", "replace-forward", "drained", "replaced"], None),
-        (["replace", "replace-undone"], None),
-        (["replace", "replace-undone", "replace"], False),
-        (["replace", "replace-forward", "start", "started"], None),
-        (["apply"], None),
-    ],
-)
-def test_what_a_dead_controller_left_open_is_read_from_the_journal(
-    place: Place, kinds: list[str], left: bool | None
-) -> None:
-    journal = Journal(place.journal_file, ManualClock())
-    for kind in kinds:
-        journal.append(kind, {"new": "web-2"}, 1)
-    found = open_replace(journal.records)
-    assert (found and found["forward"]) == left
-    journal.close()
