@@ -20,14 +20,12 @@ from tenfold.core.errors import SpecError, TenfoldError
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
 from tenfold.serve import TenfoldASGI
 from tenfold.topology.map import Map, ServerMap, decode
+from tenfold.topology.pools import share
 
 MAP_VARIABLE = "TENFOLD_MAP"
 """Environment variable with the path of the map file; set by the keeper."""
 NODE_VARIABLE = "TENFOLD_NODE"
 """Environment variable with the name of this process's node in the map; set by the keeper."""
-
-LEAST_POOL = 2
-"""Connections of one process at least: one that writes, and one that looks up what became of a lost COMMIT."""
 
 log = logging.getLogger("tenfold.service")
 
@@ -218,7 +216,7 @@ def _server(current: Map, server: ServerMap) -> ServerConfig:
         server.database,
         server.user,
         _secret(Path(current.state) / server.secret),
-        pool=max(LEAST_POOL, server.pool // max(1, processes)),
+        pool=share(server.pool, processes),
         tls=server.tls,
     )
 

@@ -22,6 +22,7 @@ from tenfold.core.errors import SpecError
 from tenfold.core.redact import Secret
 from tenfold.core.units import escaped, shown
 from tenfold.topology.door import ROUTES_MAX, BalancerSpec, RouteSpec, TlsSpec, faults_of
+from tenfold.topology.pools import LEAST
 from tenfold.topology.rules import (
     REFUSALS,
     Duration,
@@ -389,5 +390,12 @@ def _refuse_contradictions(spec: Spec, with_tls: bool, source: str) -> None:
     if with_tls and spec.tls.certificate is None:
         key, _ = keys_of(TlsSpec)["certificate"]
         raise _nothing(f"{source}: tls.certificate", key, 'certificate = "self-signed" under [tls], to try it out')
+    needed = spec.web.processes * LEAST
+    if spec.database.pool < needed:
+        raise SpecError(
+            f"{source}: database.pool: found {spec.database.pool}; allowed with {spec.web.processes} web processes: "
+            f"at least {needed}.",
+            hint=f"Set pool = {needed} under [database].",
+        )
     for sentence, hint in faults_of(spec.routes, spec.tls, (spec.public.host, spec.public.port)):
         raise SpecError(f"{source}: {sentence}.", hint=hint)

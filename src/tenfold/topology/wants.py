@@ -15,6 +15,7 @@ import msgspec
 
 from tenfold.core.errors import SpecError, UsageError
 from tenfold.topology.map import DatabaseBackend, Map
+from tenfold.topology.pools import LEAST, carries
 from tenfold.topology.steps import STEPS, Step, highest_existing, step_of
 
 BALANCERS: Final = 2
@@ -84,6 +85,13 @@ def scale_wants(current: Map, wants: Wants, web: int) -> Wants:
         raise UsageError(
             f"{current.service} has no load balancer yet, so one web server answers alone.",
             hint="`tenfold climb 3` puts balancers before it; then `tenfold scale` adds web servers.",
+            code="TF-SCALE",
+        )
+    server = current.database.server
+    if server is not None and web > carries(server.pool):
+        raise UsageError(
+            f"{web} web servers need {web * LEAST} connections for transactions, and database.pool is {server.pool}.",
+            hint=f"Set pool = {web * LEAST} under [database], then `tenfold up`, then scale.",
             code="TF-SCALE",
         )
     return _with_web(current, wants, web)

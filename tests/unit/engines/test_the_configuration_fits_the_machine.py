@@ -18,7 +18,8 @@ from tenfold.engines.postgres.render import (
     sizes,
 )
 from tenfold.engines.postgres.roles import names_of
-from tenfold.topology.pools import SNAPSHOTS, most
+from tenfold.topology.pools import carries, most, share
+from tenfold.topology.wants import WEB_MAX
 
 MB, GB = 1 << 20, 1 << 30
 LISTEN = Listen(20_001, "/run/here")
@@ -41,8 +42,8 @@ def bytes_of(value: str) -> int:
     ("memory", "disk", "buffers", "work", "wal"),
     [
         (512 * MB, 2 * GB, 128 * MB, 4 * MB, 128 * MB),
-        (2 * GB, 10 * GB, 512 * MB, 512 * MB // 88, 512 * MB),
-        (16 * GB, 100 * GB, 4 * GB, 4 * GB // 88, 1 * GB),
+        (2 * GB, 10 * GB, 512 * MB, 4 * MB, 512 * MB),
+        (16 * GB, 100 * GB, 4 * GB, 4 * GB // 148, 1 * GB),
         (256 * GB, 4000 * GB, 8 * GB, 64 * MB, 1 * GB),
     ],
 )
@@ -66,10 +67,15 @@ def test_sizes_stay_within_bounds_on_every_machine(memory: int, disk: int, pool:
 
 @given(st.integers(1, 1000))
 def test_two_generations_of_the_service_and_everybody_else_fit(pool: int) -> None:
-    assert connections_for(pool) == 2 * most(pool) + RESERVE
-    assert most(pool) >= pool + pool // 2 + SNAPSHOTS
+    allowed = connections_for(pool)
+    # One process that leaves and one that comes, before either knows of the other.
+    assert allowed >= 2 * most(pool) + RESERVE
+    # As many as can share the pool, and during a deploy as many again.
+    for processes in range(1, 2 * min(WEB_MAX, max(1, carries(pool))) + 1):
+        assert allowed >= processes * most(share(pool, processes)) + RESERVE
     found = settings(postgresql_conf(Machine(GB, GB), LISTEN, pool))
-    assert found["max_connections"] == str(2 * most(pool) + RESERVE)
+    assert found["max_connections"] == str(allowed)
+    assert allowed <= 8 * max(pool, 16) + RESERVE + 16
 
 
 def test_what_is_acknowledged_is_on_the_disk() -> None:

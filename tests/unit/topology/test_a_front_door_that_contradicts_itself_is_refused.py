@@ -149,6 +149,15 @@ def test_tls_without_a_certificate_is_refused() -> None:
         assert 'certificate = "self-signed"' in hint
 
 
+@pytest.mark.parametrize(("processes", "pool"), [(1, 2), (8, 16), (64, 128)])
+def test_the_connections_go_round_among_the_web_processes(processes: int, pool: int) -> None:
+    parse_spec(f"{SERVICE}[web]\nprocesses = {processes}\n[database]\npool = {pool}\n")
+    for fewer in {pool - 1, 2} - {1, pool}:
+        message, hint = refused(f"[web]\nprocesses = {processes}\n[database]\npool = {fewer}\n")
+        assert message == f"database.pool: found {fewer}; allowed with {processes} web processes: at least {pool}."
+        assert hint == f"Set pool = {pool} under [database]."
+
+
 def test_one_port_is_not_plain_and_encrypted() -> None:
     text = '[public]\nport = 8443\n[tls]\ncertificate = "a.pem"\n'
     assert refused(text)[0] == "tls.port: found 8443, which is public.port; allowed: another."

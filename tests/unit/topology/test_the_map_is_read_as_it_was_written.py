@@ -202,14 +202,14 @@ def test_a_certificate_is_seen_from_the_folder_of_the_file(written: str, absolut
     assert tls.certificate == absolute
 
 
-@pytest.mark.parametrize("count", [1, 2, 64])
+@pytest.mark.parametrize("count", [1, 2, 8])
 def test_a_first_map_has_one_web_node_at_the_door_whatever_is_wanted(count: int) -> None:
     first = made(f"[web]\nprocesses = {count}\n")
     assert (first.nodes, first.public.door, first.web.processes) == ((NodeMap("web-1", "web"),), "web", count)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[web]\nprocesses = 1\n", "[web]\nprocesses = 9\n", DOOR, '[tls]\ncertificate = "a"\n']
+    "text", ["", "[web]\nprocesses = 1\n", "[web]\nprocesses = 8\n", DOOR, '[tls]\ncertificate = "a"\n']
 )
 @pytest.mark.parametrize("nodes", [BALANCED, BALANCED[1:2], (NodeMap("web-7", "web", "b", "x:1", "v9"),)])
 @pytest.mark.parametrize("door", ["web", "balancer"])

@@ -240,7 +240,7 @@ def test_a_server_that_has_no_traffic_does_not_stay() -> None:
 def test_the_settings_of_the_file_come_with_the_web_servers_and_nothing_else_of_it() -> None:
     current = balanced(TWO, 2)
     text = """
-    [public]\nbody_limit = "2MB"\n[web]\nkeep_alive = "9s"\nprocesses = 3\n[database]\npool = 4\nhold = "1s"
+    [public]\nbody_limit = "2MB"\n[web]\nkeep_alive = "9s"\nprocesses = 3\n[database]\npool = 6\nhold = "1s"
     [settings]\nx = 1\n[balancer]\nqueue = 5\n[tls]\ncertificate = "a.pem"\n[[route]]\npath = "/a"\nto = "x:1"\n
     """
     content = content_of(text, ONE)  # made before the database moved and the balancers came
@@ -253,7 +253,7 @@ def test_the_settings_of_the_file_come_with_the_web_servers_and_nothing_else_of_
     assert found.step == 3
     own = content_of(text, current)
     server = target_of("change_web", current, DOOR, own).database.server
-    assert server == msgspec.structs.replace(SERVER, pool=4)
+    assert server == msgspec.structs.replace(SERVER, pool=6)
     for move in ("copy_to_postgres", "return_to_sqlite", "drop_way_back", "put_balancers", "take_balancers"):
         assert target_of(move, current, DOOR, content) == target_of(move, current, DOOR)  # type: ignore[arg-type]
 
@@ -298,7 +298,7 @@ def test_a_new_number_of_web_processes_is_a_move_from_step_3_on() -> None:
         (2, 1, DOOR),
         (3, 3, DOOR),
         (2, 3, Wants("postgres", 2, 2, 3)),
-        (64, 1, Wants("postgres", 2, 64, 1)),
+        (8, 1, Wants("postgres", 2, 8, 1)),
     ],
 )
 def test_scaling(count: int, processes: int, wants: Wants) -> None:
@@ -319,6 +319,21 @@ def test_a_number_of_web_servers_that_cannot_be(count: int) -> None:
         assert caught.value.code == "TF-SCALE"
         assert caught.value.message == f"shop cannot run {count} web servers: it runs 1 to 64."
         assert caught.value.hint
+
+
+def test_more_web_servers_than_the_pool_carries_are_refused_with_the_pool_that_would() -> None:
+    for count, pool in ((9, 16), (64, 16), (3, 5)):
+        server = msgspec.structs.replace(SERVER, pool=pool)
+        current = with_database(THREE, server=server)
+        with pytest.raises(UsageError) as caught:
+            scale_wants(current, DOOR, count)
+        assert caught.value.code == "TF-SCALE"
+        assert caught.value.message == (
+            f"{count} web servers need {2 * count} connections for transactions, and database.pool is {pool}."
+        )
+        assert f"pool = {2 * count}" in caught.value.hint
+    large = with_database(THREE, server=msgspec.structs.replace(SERVER, pool=128))
+    assert scale_wants(large, DOOR, 64).web == scale_wants(ALONE, wants_of(ALONE), 64).web == 64
 
 
 @pytest.mark.parametrize("count", [1, 2, 64])
@@ -456,7 +471,7 @@ def test_from_any_map_the_moves_lead_to_any_wants(
     )
     current = balanced(database, 1, processes=runs) if door else database
     current = msgspec.structs.replace(current, nodes=(*servers, *current.of_role("balancer")))
-    check_the_way(current, wants, parse_spec(f"{TEXT}[web]\nprocesses = {wanted}\n"), renew)
+    check_the_way(current, wants, parse_spec(f"{TEXT}[web]\nprocesses = {wanted}\n[database]\npool = 24\n"), renew)
 
 
 @pytest.mark.parametrize("have", [(), BALANCERS[:1], BALANCERS[1:], BALANCERS])

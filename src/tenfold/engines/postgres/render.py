@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tenfold.engines.postgres.roles import SUPERUSER, Names
-from tenfold.topology.pools import most
+from tenfold.topology.pools import most_together
+from tenfold.topology.wants import WEB_MAX
 
 _MB = 1 << 20
 _GB = 1 << 30
@@ -38,11 +39,11 @@ class Listen:
 def connections_for(pool: int) -> int:
     """`max_connections` for a service with that `database.pool`.
 
-    Twice what it opens at most, because the processes before and after a deploy overlap, and a reserve for everybody
-    else.
+    What its processes open at most, however many share the pool and while those before and after a deploy overlap,
+    and a reserve for everybody else.
     """
     assert pool >= 1, "a service needs a connection"
-    return 2 * most(pool) + RESERVE
+    return most_together(pool, WEB_MAX) + RESERVE
 
 
 def sizes(machine: Machine, connections: int) -> dict[str, str]:

@@ -32,7 +32,7 @@ from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
 from tenfold.drivers.postgres import Link, Lost, Pool, Settings, is_lost
 from tenfold.drivers.postgres.failures import FAILURES, is_stale_plan
 from tenfold.drivers.postgres.pool import closing
-from tenfold.topology.pools import SNAPSHOTS, reading
+from tenfold.topology.pools import reading, snapshots
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class PostgresBackend:
         size = config.server.pool if config.server is not None else 0
         self._writing = Pool(self._kind.write, size, clock=clock, queue=config.queue, limit_s=config.hold_s + SILENT_S)
         self._reading = Pool(self._kind.read, reading(size), clock=clock, queue=config.queue, limit_s=READ_S + SILENT_S)
-        self._snapshots = Pool(self._kind.snapshot, SNAPSHOTS, what="snapshot", clock=clock, queue=config.queue)
+        self._snapshots = Pool(self._kind.snapshot, snapshots(size), what="snapshot", clock=clock, queue=config.queue)
         self.writes = Writes(self, self._writing, config, clock, randomness)
         self.signals = Signals(lambda: self._kind.signal, randomness)
         self._readiness = PostgresReadiness(config, metadata, clock, self._read_once)
@@ -123,6 +123,7 @@ class PostgresBackend:
         self._writing.limit_s = config.hold_s + SILENT_S
         self._writing.size = config.server.pool
         self._reading.size = reading(config.server.pool)
+        self._snapshots.size = snapshots(config.server.pool)
         kind = settings(config)
         if kind != self._kind:
             self._kind = kind
