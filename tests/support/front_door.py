@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -137,9 +138,10 @@ class Door:
 
     # Clients
 
-    def ask(self, path: str = "/", port: int = 0, head: str = "") -> tuple[int, str]:
+    def ask(self, path: str = "/", port: int = 0, head: str = "", tls: ssl.SSLContext | None = None) -> tuple[int, str]:
         """One request on its own connection: status and body."""
-        with socket.create_connection(("127.0.0.1", port or self.house.port), timeout=10) as conn:
+        plain = socket.create_connection(("127.0.0.1", port or self.house.port), timeout=10)
+        with tls.wrap_socket(plain, server_hostname="localhost") if tls else plain as conn:
             conn.sendall(f"GET {path} HTTP/1.1\r\nHost: small\r\n{head}Connection: close\r\n\r\n".encode())
             answer = b"".join(iter(lambda: conn.recv(65536), b""))
         top, _, body = answer.partition(b"\r\n\r\n")
@@ -174,7 +176,17 @@ def front_door(root: Path, spec: str = "") -> Iterator[Door]:
 class Load:
     """Clients of several kinds at once; every request that has no full answer of 200 is a failure, none is repeated."""
 
-    def __init__(self, port: int, *, fresh: int = 4, keep_alive: int = 4, idle: int = 10, slow: int = 2) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        fresh: int = 4,
+        keep_alive: int = 4,
+        idle: int = 10,
+        slow: int = 2,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._tls = tls
         self.answers: Counter[str] = Counter()
         self.by: Counter[str] = Counter()
         self.failures: list[str] = []
@@ -216,7 +228,7 @@ class Load:
         while not self._stop.is_set():
             try:
                 if conn is None:
-                    conn = await asyncio.open_connection("127.0.0.1", self._port)
+                    conn = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._tls)
                 again = await asyncio.wait_for(self._one(conn, kind), 15)
             except (OSError, asyncio.IncompleteReadError, ValueError, TimeoutError) as error:
                 self.failures.append(f"{kind}: {error!r}")

@@ -52,8 +52,7 @@ class BalancerProcess:
         self._folder = Folder(folder_of(Path(current.state), environment.node))
         self._haproxies = Haproxies(self._folder, program, Reaper(), SYSTEM_CLOCK, sys.stdout.fileno())
         others = [node.name for node in current.of_role("balancer") if node.name != environment.node]
-        run = environment.socket_path.parent
-        self._encrypted = EncryptedListener(run / f"{name}.sock" for name in others)
+        self._encrypted = EncryptedListener(environment.socket_path.parent, others)
         limit = descriptors_for(allow_many_descriptors())
         self._follower = Follower(
             environment.node,

@@ -7,22 +7,27 @@ one that a HAProxy alone still holds.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterable
 from pathlib import Path
 
+from tenfold.core.files import FileLock
 from tenfold.hosts.listener import open_listener, recover_listener
 
+ENCRYPTED_FD = 101
+"""The number under which HAProxy gets it, always the same: its configuration does not change with it."""
 OPERATION = "encrypted_listener"
 """The op of a balancer's socket that hands it out."""
 HOLDER_ANSWERS_S = 0.5
 
 
 class EncryptedListener:
-    """The socket, once there is one. `others`: the control sockets of the other balancers."""
+    """The socket, once there is one. `run` is the folder with the control sockets, `others` the other balancers."""
 
-    def __init__(self, others: Iterable[Path]) -> None:
-        self._others = list(others)
+    def __init__(self, run: Path, others: Iterable[str]) -> None:
+        self._lock = run / "encrypted.lock"
+        self._others = [run / f"{name}.sock" for name in others]
         self._socket: socket.socket | None = None
 
     @property
@@ -41,9 +46,11 @@ class EncryptedListener:
         return self._socket is not None and self._port() == port
 
     def open(self, host: str, port: int) -> None:
-        """Makes sure that it listens on that port. Raises `PortTaken` or `UsageError`; the old one stays then."""
-        if not self.take_back(port):
-            self._replace(open_listener(host, port, shared=True))
+        """Makes sure that it listens on that port. Raises `PortTaken` or `UsageError`; the old one stays then. Blocks:
+        one balancer at a time, so that the second gets the socket of the first."""
+        with FileLock(self._lock):
+            if not self.take_back(port):
+                self._replace(open_listener(host, port, shared=True))
 
     def close(self) -> None:
         """Lets it go; a HAProxy that has it goes on."""
@@ -56,4 +63,6 @@ class EncryptedListener:
 
     def _replace(self, fresh: socket.socket) -> None:
         self.close()
-        self._socket = fresh
+        os.dup2(fresh.fileno(), ENCRYPTED_FD, inheritable=False)
+        fresh.close()
+        self._socket = socket.socket(fileno=ENCRYPTED_FD)

@@ -72,6 +72,7 @@ class Haproxies:
         self._clock = clock
         self._output = output
         self._leaving: list[Life] = []
+        self._starting = 0
 
     # What runs already
 
@@ -132,6 +133,7 @@ class Haproxies:
 
         Raises `Unavailable` when it ends instead, or does not answer in time; it runs no longer then.
         """
+        self._starting = generation  # its files must not be taken for those of one that is gone
         self._folder.save_config(generation, text)
         argv = self._program.run_argv(self._folder.config(generation).name)
         life = self._life(generation, self._spawn(argv, self._output, descriptors))
@@ -190,7 +192,7 @@ class Haproxies:
                 log.warning("HAProxy (pid %d) did not end its drain in time; killed.", life.pid)
                 life.process.kill()
         serving = [self.serving.generation] if self.serving else []
-        self._folder.forget_all_but([*serving, *(life.generation for life in self._leaving)])
+        self._folder.forget_all_but([self._starting, *serving, *(life.generation for life in self._leaving)])
 
     @property
     def leaving(self) -> int:

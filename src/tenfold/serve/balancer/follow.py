@@ -24,14 +24,14 @@ from tenfold.engines.haproxy.render import render
 from tenfold.engines.haproxy.runtime import HaproxyRefusedError, HaproxySilentError, Info, Stats
 from tenfold.engines.haproxy.servers import LAST_RESORT, WEB, Wanted, wanted_servers
 from tenfold.hosts.backoff import Backoff
-from tenfold.serve.balancer.encrypted import EncryptedListener
+from tenfold.serve.balancer.encrypted import ENCRYPTED_FD, EncryptedListener
 from tenfold.serve.balancer.engine import Haproxies, Life
 from tenfold.serve.balancer.folder import Folder
 from tenfold.serve.environment import stamp_of
 from tenfold.topology.map import Map
 
-PUBLIC_FD, ENCRYPTED_FD = 100, 101
-"""The numbers under which HAProxy gets its listeners, always the same: its configuration does not change with them."""
+PUBLIC_FD = 100
+"""The number under which HAProxy gets the public listener, always the same, as that of the encrypted one."""
 SECRET = "door"  # noqa: S105 - the name of the secret
 LOOK_EVERY_S = 1.0
 _ROUNDS = 4
@@ -54,6 +54,19 @@ class Seen:
 
     stats: Stats = field(default_factory=lambda: Stats((), ()))
     info: Info | None = None
+
+
+@dataclass(frozen=True)
+class EncryptedDoor:
+    """What of the encrypted door the configuration does not show; `certificate` changes with the file."""
+
+    port: int
+    certificate: tuple[int, int] | None
+
+
+def _encrypted_door(current: Map) -> EncryptedDoor | None:
+    tls = current.public.tls
+    return EncryptedDoor(tls.port, stamp_of(Path(tls.certificate))) if tls else None
 
 
 class Follower:
@@ -87,7 +100,7 @@ class Follower:
         self._limit = descriptors
         self._turn = asyncio.Lock()
         self._wanted: Map | None = None
-        self._certificate: tuple[int, int] | None = None
+        self._door: EncryptedDoor | None = None
         os.dup2(listen_fd, PUBLIC_FD, inheritable=False)
 
     # The map
@@ -96,7 +109,7 @@ class Follower:
         """Takes over what runs, or starts HAProxy. Raises why nothing serves; a new map that is refused is no reason
         while an older one is accepted."""
         await self._haproxies.take_over()
-        self._encrypted_back(first)
+        await self._encrypted_back()
         try:
             await self.follow(first)
         except TenfoldError as error:
@@ -130,7 +143,7 @@ class Follower:
             return
         text = self._text(new, life.generation)
         running = self._folder.read_config(life.generation)
-        if needs_reload(running, text, self._servers(new)) or self._certificate_changed(new):
+        if needs_reload(running, text, self._servers(new)) or self._encrypted_otherwise(new):
             await self._reload(new)
             return
         if text != running:
@@ -153,7 +166,7 @@ class Follower:
         """Another HAProxy on the same listeners; the one before drains as soon as this one answers."""
         if new.public.tls is not None:
             await asyncio.to_thread(self._encrypted.open, new.public.host, new.public.tls.port)
-        descriptors, certificate = self._descriptors(new), self._stamp(new)
+        descriptors, door = self._descriptors(new), _encrypted_door(new)
         generation = self._folder.next_generation()
         text = self._text(new, generation)
         if check:
@@ -161,7 +174,7 @@ class Follower:
             self._folder.save_accepted(new)
         life = await self._haproxies.start(generation, text, descriptors)
         self._haproxies.replace_by(life)
-        self._certificate = certificate
+        self._door = door
         if new.public.tls is None:
             self._encrypted.close()
         await self._tell(life, new)
@@ -202,22 +215,23 @@ class Follower:
         )
 
     def _descriptors(self, new: Map) -> tuple[int, ...]:
-        if new.public.tls is None or self._encrypted.descriptor < 0:
-            return (PUBLIC_FD,)
-        os.dup2(self._encrypted.descriptor, ENCRYPTED_FD, inheritable=False)
-        return (PUBLIC_FD, ENCRYPTED_FD)
+        encrypted = self._encrypted.descriptor
+        return (PUBLIC_FD,) if new.public.tls is None or encrypted < 0 else (PUBLIC_FD, encrypted)
 
-    def _encrypted_back(self, first: Map) -> None:
-        if first.public.tls is not None:
-            self._encrypted.take_back(first.public.tls.port)
-        self._certificate = self._stamp(first)
+    async def _encrypted_back(self) -> None:
+        """What a HAProxy that was taken over listens on, from another balancer that has it too."""
+        before = self._folder.accepted()
+        self._door = _encrypted_door(before) if before is not None else None
+        if self._door is not None:
+            await asyncio.to_thread(self._encrypted.take_back, self._door.port)
 
-    @staticmethod
-    def _stamp(new: Map) -> tuple[int, int] | None:
-        return stamp_of(Path(new.public.tls.certificate)) if new.public.tls else None
-
-    def _certificate_changed(self, new: Map) -> bool:
-        return self._stamp(new) not in (None, self._certificate)
+    def _encrypted_otherwise(self, new: Map) -> bool:
+        """Whether the encrypted door is to be at another port, or with another certificate, than HAProxy has it. A
+        certificate that is away for a moment counts as the old one."""
+        wanted, has = _encrypted_door(new), self._door
+        if wanted is None or has is None:
+            return False  # its coming and going is seen in the configuration
+        return wanted.port != has.port or wanted.certificate not in (None, has.certificate)
 
     def _running(self) -> Life | None:
         life = self._haproxies.serving
