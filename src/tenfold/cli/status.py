@@ -33,13 +33,18 @@ def status_lines(facts: Facts) -> list[str]:
     """The facts as a person reads them."""
     state = click.style(facts["state"], fg=_COLOURS[facts["state"]], bold=True)
     lines = [f"{facts['service'] or facts['root']}: {state}", *_address_lines(facts)]
-    lines += [_balancer_line(node) for node in facts["balancers"]]
-    lines += [_web_line(node, facts["version"]) for node in facts["nodes"]]
+    lines += [_balancer_line(node) for node in sorted(facts["balancers"], key=_order)]
+    lines += [_web_line(node, facts["version"]) for node in sorted(facts["nodes"], key=_order)]
     lines += [_line(engine, engine["state"]) for engine in facts["engines"]]
     if facts["database"] and facts["nodes"]:
         lines.append(_database_line(facts["database"]))
     lines += _route_lines(facts) if facts["nodes"] else []
     return lines + _move_lines(facts["move"]) + _advice(facts)
+
+
+def _order(node: Facts) -> tuple[int, str]:
+    """web-2 before web-10."""
+    return len(node["node"]), node["node"]
 
 
 def _address_lines(facts: Facts) -> list[str]:

@@ -41,7 +41,7 @@ def _stage_lines(move: Facts) -> list[str]:
     lines = []
     for number, stage in enumerate(move["stages"], 1):
         held = "  [writes wait]" if stage["holds_writes"] else ""
-        lines.append(f"  {number:>2}  {stage['stage']:<13} {stage['says']}{held}")
+        lines.append(f"  {number:>2}  {stage['stage']:<14} {stage['says']}{held}")
         if stage["decides"]:
             lines.append("      ------------ the point of no return: until here everything can be undone")
     return lines
