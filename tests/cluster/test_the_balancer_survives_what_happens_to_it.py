@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from front_door import Door, Load, front_door
 from haproxy import needs_haproxy
 from keeping import alive, until
+from pg_server import small_disk
 
 from tenfold.hosts.client import left_running, stop_left
 from tenfold.hosts.listener import recover_listener
@@ -183,3 +187,67 @@ def test_a_deep_folder_is_no_obstacle(tmp_path: Path) -> None:
         assert door.status()["reloads"] == 1
         assert door.house.client.shutdown(40.0) == {"balancer-1": "drained"}
         assert not door.haproxies()
+
+
+@pytest.mark.root
+def test_on_a_full_disk_a_change_is_refused_and_what_served_serves_on(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 1) as disk, front_door(disk) as door:
+        door.start("web-1", "web-2")
+        pid, nodes = door.haproxy(), door.nodes("web-1")
+        door.write(nodes=nodes)  # there is room for the map alone
+        ballast = disk / "ballast"
+        _fill(ballast)
+        answer = door.house.client.ask("publish", epoch=door.map.epoch, limit_s=5.0)
+        assert "No space left on device" in answer["missing"]["balancer-1"]
+        assert {door.who() for _ in range(20)} == {"web-1", "web-2"}, "nothing of it is applied"
+        assert door.status()["haproxy_pid"] == pid
+        ballast.unlink()
+        until(lambda: door.status()["ready"], "it tries again by itself")
+        assert {door.who() for _ in range(20)} == {"web-1"}
+
+
+def _fill(ballast: Path) -> None:
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(512))
+
+
+def test_a_haproxy_whose_socket_is_gone_is_replaced_without_a_loss(door: Door) -> None:
+    door.start("web-1")
+    before = door.haproxy()
+    with Load(door.house.port) as load:
+        load.more(100)
+        for path in (door.state / "run" / "balancer-1").glob("admin-*.sock"):
+            path.unlink()
+        door.haproxy(other_than=before)
+        load.more(100)
+        until(lambda: before not in door.haproxies(), "the old one ends", 20.0)
+    assert not load.failures
+
+
+def test_a_web_server_that_is_much_worse_than_the_others_gets_nothing_new(door: Door) -> None:
+    door.web("web-3", mode="failing")
+    door.start("web-1", "web-2")
+    door.publish(nodes=door.nodes("web-1", "web-2", "web-3"))
+    with Load(door.house.port, fresh=6, keep_alive=6, idle=0, slow=0) as load:
+        until(lambda: load.failures, "it fails")
+        until(lambda: _of(door, "web-3")["ejected"], "it is ejected")
+        until(lambda: _of(door, "web-3")["state"].startswith("DRAIN"), "HAProxy knows")
+        load.more(50)
+        before = len(load.failures)
+        load.more(1000)
+        assert len(load.failures) == before
+    assert not _of(door, "web-1")["ejected"]
+    assert "web-3 fails much more often than the others" in door.house.log("balancer-1")
+
+
+def _of(door: Door, name: str) -> dict[str, Any]:
+    return next(one for one in door.status()["servers"] if one["name"] == name)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="not run: it is about HAProxy of root")
+def test_root_starts_it_and_it_serves_as_somebody_who_may_do_nothing(door: Door) -> None:
+    door.start("web-1")
+    assert Path(f"/proc/{door.haproxy()}").stat().st_uid == pwd.getpwnam("haproxy").pw_uid
+    assert {path.stat().st_mode & 0o077 for path in (door.state / "run" / "balancer-1").iterdir()} == {0}

@@ -195,6 +195,7 @@ class Follower:
                 else:
                     await life.runtime.run(command)
             if settled(wanted, await life.runtime.servers()):
+                self.seen = Seen(await life.runtime.stats(), self.seen.info)
                 return
         raise Unavailable("HAProxy does not have the web servers that it was told of.", hint="See the balancer's log.")
 
