@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+
 import click
 
 from tenfold.cli.main import Context
