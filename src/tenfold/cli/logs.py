@@ -24,7 +24,10 @@ _LOOK_S = 0.2
 )
 @click.pass_obj
 def command(context: Context, node: str | None, follow: bool, lines: int) -> None:
-    """Show what the processes have logged: all of them, or NODE (web-1, balancer-1, db-1, mover, controller, keeper)."""
+    """Show what the processes have logged: all of them, or NODE.
+
+    A node is a process by its name: web-1, balancer-1, db-1, mover, controller, keeper.
+    """
     folder = Place(context.root()).logs
     files = _files(folder, node)
     followers = {file: Follower(file) for file in files}

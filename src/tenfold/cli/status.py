@@ -57,7 +57,8 @@ def _address_lines(facts: Facts) -> list[str]:
 
 
 def _line(node: Facts, words: str) -> str:
-    restarts = f", started again {node['restarts']} times" if node.get("restarts") else ""
+    count = node.get("restarts")
+    restarts = f", started again {'once' if count == 1 else f'{count} times'}" if count else ""
     return f"  {node['node']:<11} pid {node['pid'] or '-':<8} {words}{restarts}"
 
 
