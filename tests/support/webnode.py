@@ -204,6 +204,11 @@ class Service:
         self.nodes.append(node)
         return node
 
+    def restart(self, position: int) -> WebNode:
+        """Starts the node at that position again, under its name, until it is ready."""
+        self.nodes[position] = WebNode(self.root, self.public, f"web-{position + 1}").until_ready()
+        return self.nodes[position]
+
     def send(self, data: bytes, *, port: int | None = None, timeout_s: float = 10.0) -> bytes:
         """Sends bytes over a connection of its own; returns all that comes back until it is closed."""
         with socket.create_connection(("127.0.0.1", port or self.public.getsockname()[1]), timeout=timeout_s) as client:
