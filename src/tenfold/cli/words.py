@@ -107,4 +107,5 @@ def end_words(move: Facts) -> str:
         return f"The move {move['move']} was undone after {took}; everything is as it was before. {move['reason']}"
     rows = f", {facts['rows']:,} rows" if isinstance(facts.get("rows"), int) else ""
     held = f", writes were held for {facts['held_ms']:g} ms" if facts.get("held_ms") else ""
-    return f"The move {move['move']} is finished: {took}{rows}{held}."
+    left = f" A migration is left to do: {facts['migration_left']}" if facts.get("migration_left") else ""
+    return f"The move {move['move']} is finished: {took}{rows}{held}.{left}"
