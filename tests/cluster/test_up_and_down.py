@@ -209,8 +209,9 @@ def test_a_change_whose_new_process_does_not_start_is_undone(small: Deployed) ->
 
 def test_a_process_that_was_given_up_is_told_and_comes_back_once_it_can(small: Deployed) -> None:
     pid = small.up()["nodes"][0]["pid"]
-    good = (small.root / "small_app.py").read_text()
-    (small.root / "small_app.py").write_text("this is not python\n")
+    code = small.state / "versions" / "v1" / "small_app.py"
+    good = code.read_text()
+    code.write_text("this is not python\n")
     os.kill(pid, signal.SIGKILL)
     until(lambda: small.status()["nodes"][0]["state"] == "failed", "the keeper gives up")
     assert small.status()["state"] == "degraded"
@@ -218,7 +219,7 @@ def test_a_process_that_was_given_up_is_told_and_comes_back_once_it_can(small: D
     said = small.tenfold("up")
     assert said.code == 1
     assert "small_app" in said.err
-    (small.root / "small_app.py").write_text(good)
+    code.write_text(good)
     again = small.up()
     assert again["state"] == "running"
     assert get(again["address"]) == f"{again['nodes'][0]['pid']} grey"

@@ -149,6 +149,9 @@ class Controller:
         }
 
     async def _apply(self, _message: wire.Message) -> wire.Message:
+        if (under_way := self._moving.state()).open and under_way.facts.get("settings"):
+            self._running_map()
+            await self._moving.closed(under_way.id)  # of a command before this one, which nobody waits for any more
         async with self._one_at_a_time:
             try:
                 changed, begun = await self._commands.apply(self._running_map())

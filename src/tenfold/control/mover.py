@@ -114,7 +114,7 @@ class Mover:
         context = self._context(known + 1, move_id, way)
         self._tracker.begin("", "looking at what there is")
         move = await build(name, context)
-        move.facts.update({"then": then, "made": self._task.made})
+        move.facts.update({"then": then, "made": self._task.made, "settings": self._task.settings})
         tables = tables_digest(context) if context.knows_tables else ""
         data = {**opening(move, move_id), **msgspec.to_builtins(way), "tables": tables}
         term = self._claim(Kind.BEGIN, data, known)
