@@ -200,7 +200,8 @@ def _recipes(scale: Scale, seed: int, options: dict[str, Any], *, balanced: bool
     full = (Recipe("disk-full", "web", 1, 3),) if options["disk_full"] else ()
     more = tuple(recipe_in(text) for text in options["fault"])
     changes = tuple(Recipe(kind, "", 2 * options[kind], MOVE_S) for kind in CHANGES if options[kind])
-    return (*faults, *full, *more, *changes, *_moves(options["moves"] or 0, seed))
+    everything = (*faults, *full, *more, *changes, *_moves(options["moves"] or 0, seed))
+    return tuple(recipe for recipe in everything if recipe.times)
 
 
 def recipe_in(text: str) -> Recipe:

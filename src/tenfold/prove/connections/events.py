@@ -17,7 +17,7 @@ from tenfold.prove.probe.limits import EVENT_MS
 from tenfold.prove.workloads.base import Answer, Request, probe_path
 
 NAME = "events"
-CLIENTS = 4
+CLIENTS = 3
 AGAIN_S = 0.05
 
 

@@ -60,11 +60,11 @@ def _count(key: str, once: str) -> Request:
 
 
 KINDS = (
-    Kind("fresh", 2, (0.04, 0.1), _hello, fresh=True),
-    Kind("keep-alive", 2, (0.02, 0.08), _hello),
+    Kind("fresh", 2, (0.1, 0.2), _hello, fresh=True),
+    Kind("keep-alive", 2, (0.05, 0.15), _hello),
     Kind("idle", 8, (0.0, 2.0), _hello),
     Kind("waiting", 4, (0.0, 0.1), _wait, wait_s=WAIT_S),
-    Kind("late-write", 6, (0.0, 0.1), _late, wait_s=LATE_S, counts=True),
+    Kind("late-write", 4, (0.0, 0.1), _late, wait_s=LATE_S, counts=True),
     Kind("slow-write", 4, (0.0, 0.3), _count, slow_s=SLOW_S, counts=True),
 )
 """`late-write` has committed when its answer is lost with its server; `slow-write` is half sent when a door changes."""

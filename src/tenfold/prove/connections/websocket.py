@@ -14,7 +14,7 @@ from tenfold.prove.history import Status
 from tenfold.prove.workloads.base import Answer, Request, probe_path
 
 NAME = "websocket"
-CLIENTS = 4
+CLIENTS = 3
 REST_S = 0.1
 AGAIN_S = 0.05
 """Between a connection that ended and the next."""
