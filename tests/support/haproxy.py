@@ -21,6 +21,7 @@ from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
 from tenfold.engines.haproxy.reconcile import Place, commands
@@ -181,7 +182,7 @@ class Door:
     def write(self, current: Map) -> Path:
         """The config of that map, as a file."""
         text = render(
-            current,
+            msgspec.structs.replace(current, state=str(self.folder)),
             "balancer-1",
             listen_fd=self.public.fileno(),
             tls_fd=self.tls.fileno() if self.tls and current.public.tls else None,
@@ -210,8 +211,12 @@ class Door:
             self.processes.append(
                 subprocess.Popen(
                     [str(PROGRAM), "-db", "-f", self.write(current)],
-                    pass_fds=self.fds, stdout=log, stderr=log, cwd=self.folder, preexec_fn=_dies_with_us,
-                )  # fmt: skip
+                    pass_fds=self.fds,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self.folder,
+                    preexec_fn=_dies_with_us,
+                )
             )
         deadline = time.monotonic() + SECONDS
         while True:
@@ -260,6 +265,7 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
 @contextlib.contextmanager
 def street(folder: Path, count: int, **settings: Any) -> Iterator[tuple[Door, list[Web], Map]]:
     """A door with `count` web servers behind it, started; all of it gone at the end."""
+    folder.mkdir(exist_ok=True)
     webs = [Web(f"web-{number}", folder) for number in range(1, count + 1)]
     door = Door(folder)
     current = map_of(tuple(web.node for web in webs), **settings)

@@ -14,6 +14,8 @@ what the path says:
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import os
 import socket
@@ -44,7 +46,7 @@ class Origin:
             return await self.readyz(headers, writer)
         self.note({"begun": target, "method": method, "headers": headers})
         if target == "/ws":
-            return await echo_bytes(reader, writer)
+            return await echo_bytes(dict(headers)["sec-websocket-key"], reader, writer)
         body = await read_body(headers, reader, writer)
         told = {"name": self.name, "pid": os.getpid(), "method": method, "target": target, "headers": headers}
         told |= {"body": body[:200].decode("latin-1"), "size": len(body)}
@@ -52,7 +54,7 @@ class Origin:
         return await self.perform(target, told, writer)
 
     async def perform(self, target: str, told: dict[str, object], writer: asyncio.StreamWriter) -> None:
-        kind, _, rest = target.split("?")[0].removeprefix("/").partition("/")
+        kind, _, rest = target.partition("?")[0].removeprefix("/").partition("/")
         if kind == "die" or (kind == "die-once" and self.first(rest)):
             os._exit(9)
         if kind == "slow":
@@ -102,8 +104,10 @@ async def pieces(kind: str, writer: asyncio.StreamWriter) -> None:
     writer.write(b"0\r\n\r\n")
 
 
-async def echo_bytes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n")
+async def echo_bytes(key: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    proof = base64.b64encode(hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()).decode()
+    head = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    writer.write(f"{head}sec-websocket-accept: {proof}\r\n\r\n".encode())
     while data := await reader.read(65536):
         writer.write(data)
         await writer.drain()

@@ -77,6 +77,9 @@ def _headers(basis: Basis) -> list[str]:
     return [
         *(f"http-request del-header {name}" for name in dropped),
         "http-request del-header X-Forwarded- -m beg",
+        # Some frameworks take an underscore for a hyphen, so these would be believed as well.
+        "http-request del-header X_Forwarded_ -m beg",
+        "http-request del-header X_Real_IP",
         "http-request set-header X-Forwarded-For %[src]",
         "http-request set-header X-Forwarded-Host %[req.hdr(host)] if { req.hdr(host) -m found }",
         "http-request set-header X-Forwarded-Port %[dst_port]",
