@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,3 +145,31 @@ def test_weights_and_settings_of_servers_are_in_the_file_before_they_are_applied
     assert config.stat().st_mode & 0o777 == 0o600
     assert {one["name"]: one["weight"] for one in door.status()["servers"]}.keys() == {"web-1", "web-2"}
     until(lambda: {one["weight"] for one in door.status()["servers"]} == {1, 5}, "HAProxy has the weights")
+
+
+def test_a_client_that_does_not_leave_is_waited_for_no_longer_than_the_drain_may_take(tmp_path: Path) -> None:
+    with front_door(tmp_path, '[web]\ndrain_limit = "1s"\n') as door:
+        door.start("web-1")
+        with door.house.connect() as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: small\r\n\r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+            begun = time.monotonic()
+            assert door.house.client.ask("stop", timeout_s=20.0, node="balancer-1")["how"] == "drained"
+            assert 0.8 < time.monotonic() - begun < 3.0
+        assert not door.haproxies()
+
+
+def test_maps_that_come_faster_than_they_can_be_applied_end_in_the_newest(door: Door) -> None:
+    door.start("web-1", "web-2")
+    with Load(door.house.port, slow=0) as load:
+        for place in range(20):
+            names = ("web-1", "web-2") if place % 2 else ("web-1",)
+            door.write(nodes=door.nodes(*names), balancer=BalancerMap(header_timeout_s=10.0 + place // 5))
+        answer = door.publish(nodes=door.nodes("web-2"))
+        assert answer["acked"] == ["balancer-1"], answer
+        assert door.status()["epoch"] == door.map.epoch
+        load.more(100)
+        before = load.by["web-1"]
+        load.more(300)
+        assert load.by["web-1"] == before
+    assert not load.failures

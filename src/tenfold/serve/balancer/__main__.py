@@ -84,6 +84,7 @@ class BalancerProcess:
             await self._follower.begin(self._map)
             tasks = [loop.create_task(work) for work in (self._follower.keep(self._leaving.is_set), self._look())]
             await self._ended(tasks)
+            await self._follower.close()
             await self._haproxies.drain(self._map.web.drain_limit_s + LEAVES_LATE_S)
         finally:
             for task in tasks:
@@ -227,8 +228,13 @@ def main() -> int:
         if not isinstance(error, TenfoldError):
             traceback.print_exception(error)
         print(error_line(error), file=sys.stderr, flush=True)
-        return EXIT_CANNOT_START if isinstance(error, TenfoldError) and not isinstance(error, Unavailable) else 1
+        return _exit_code(error)
     return 0
+
+
+def _exit_code(error: BaseException) -> int:
+    """What a person has to change first ends with 3; anything else is worth another start."""
+    return EXIT_CANNOT_START if isinstance(error, TenfoldError) and not isinstance(error, Unavailable) else 1
 
 
 async def _serve(environment: Environment, current: Map, program: Program) -> None:

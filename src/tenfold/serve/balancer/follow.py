@@ -34,6 +34,7 @@ PUBLIC_FD = 100
 """The number under which HAProxy gets the public listener, always the same, as that of the encrypted one."""
 SECRET = "door"  # noqa: S105 - the name of the secret
 LOOK_EVERY_S = 1.0
+CLOSES_WITHIN_S = 2.0
 _ROUNDS = 4
 
 log = logging.getLogger("tenfold.balancer")
@@ -99,6 +100,7 @@ class Follower:
         self._clock = clock
         self._limit = descriptors
         self._turn = asyncio.Lock()
+        self._closed = False
         self._wanted: Map | None = None
         self._door: EncryptedDoor | None = None
         os.dup2(listen_fd, PUBLIC_FD, inheritable=False)
@@ -124,9 +126,18 @@ class Follower:
     async def follow(self, new: Map) -> None:
         """Applies a map: afterwards new requests go to exactly the web servers that it says. Raises why not."""
         async with self._turn:
+            if self._closed:
+                raise Unavailable("The balancer is leaving.", hint="Another one takes its place, or none.")
             if self._wanted is None or new.epoch >= self._wanted.epoch:
                 self._wanted = new
                 await self._try(self._wanted)
+
+    async def close(self) -> None:
+        """From now on no HAProxy is started; waits shortly for one that is being started."""
+        self._closed = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSES_WITHIN_S), self._turn:
+                pass
 
     async def _try(self, new: Map) -> None:
         try:
@@ -289,6 +300,9 @@ class Follower:
             self.seen = Seen(await life.runtime.stats(), await life.runtime.info())
         except HaproxySilentError:
             await self._silent(life)
+            return
+        except TenfoldError as error:
+            log.warning("HAProxy cannot be looked at: %s", error)
             return
         self._judge(self.seen.stats)
         if self._wanted is not None and not self._turn.locked():
