@@ -20,18 +20,19 @@ class AppError(SpecError):
 
 
 def load_app(name: str, root: Path) -> TenfoldASGI:
-    """The app that `name` ("package.module:attribute") means, with `root` first on the import path.
+    """The app that `name` ("package.module:attribute") means, with `root` (the folder of the service's code: that of
+    tenfold.toml, or a version's) first on the import path.
 
     Raises `AppError` that names the file and line at fault.
     """
     module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:
         raise AppError(
-            f'app = "{name}" in {root / "tenfold.toml"} does not name an object.',
+            f'app = "{name}" in tenfold.toml does not name an object.',
             hint='Write it as "package.module:attribute", such as "shortener.app:app".',
         )
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
+    # First, even if it is on the path already: the code of another version may be there too.
+    sys.path[:] = [str(root), *(entry for entry in sys.path if entry != str(root))]
     module = _import(module_name, name, root)
     found: object = module
     for part in attribute.split("."):
@@ -55,7 +56,7 @@ def _import(module_name: str, name: str, root: Path) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise AppError(
-                f'app = "{name}" in {root / "tenfold.toml"} names the module {error.name}, which is not below {root}.',
+                f'app = "{name}" in tenfold.toml names the module {error.name}, which is not below {root}.',
                 hint="Correct the name, or start from the folder that holds the package.",
             ) from None
         raise _at_fault(error, root) from error

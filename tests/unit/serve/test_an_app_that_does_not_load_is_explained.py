@@ -50,7 +50,8 @@ def test_a_name_without_both_parts(root: Path, name: str) -> None:
 def test_a_module_that_is_not_there(root: Path, name: str) -> None:
     error = failure(name, root)
     assert "names the module victim_missing" in error.message
-    assert str(root / "tenfold.toml") in error.message
+    assert "in tenfold.toml names the module" in error.message
+    assert f"not below {root}." in error.message
 
 
 def test_a_package_without_the_module(root: Path) -> None:
@@ -101,3 +102,18 @@ def test_an_app_that_is_not_wrapped(root: Path) -> None:
     error = failure("victim:app", root)
     assert "starlette.applications.Starlette, not what tf.asgi returns" in error.message
     assert "app = tf.asgi(app)" in error.hint
+
+
+def test_the_folder_of_a_version_comes_before_everything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    for folder, answer in (("now", 1), ("v7", 7)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "versioned.py").write_text(
+            f"from serving import FakeRuntime\nfrom tenfold.serve.asgi import TenfoldASGI\nanswer = {answer}\n"
+            "app = TenfoldASGI(None, FakeRuntime())\n"
+        )
+    request.addfinalizer(lambda: sys.modules.pop("versioned", None))
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "now"), str(tmp_path / "v7"), *sys.path])
+    load_app("versioned:app", tmp_path / "v7")
+    assert sys.modules["versioned"].answer == 7
