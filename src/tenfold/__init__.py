@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     )
     from tenfold.core.errors import Conflict, InvalidRequest, NotFound, TenfoldError, Unavailable
     from tenfold.prove.probe.app import Probe
-    from tenfold.serve import Request, Response, replayable
+    from tenfold.serve.hot import Request, Response
+    from tenfold.serve.replay import replayable
     from tenfold.service import Tenfold
 
 __version__ = "0.1.0"
@@ -52,9 +53,9 @@ _HOMES = {
     "sharded_by": "tenfold.blocks.database",
     "MISSING": "tenfold.blocks.cache",
     "Probe": "tenfold.prove.probe.app",
-    "Request": "tenfold.serve",
-    "Response": "tenfold.serve",
-    "replayable": "tenfold.serve",
+    "Request": "tenfold.serve.hot",
+    "Response": "tenfold.serve.hot",
+    "replayable": "tenfold.serve.replay",
     "Conflict": "tenfold.core.errors",
     "InvalidRequest": "tenfold.core.errors",
     "NotFound": "tenfold.core.errors",

@@ -18,7 +18,7 @@ from tenfold.blocks.ids import Ids
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import SpecError, TenfoldError
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
-from tenfold.serve import TenfoldASGI
+from tenfold.serve.asgi import TenfoldASGI
 from tenfold.topology.map import Map, ServerMap, decode
 from tenfold.topology.pools import share
 

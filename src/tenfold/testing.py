@@ -21,7 +21,7 @@ import msgspec
 
 from tenfold.control.migrate import migrate
 from tenfold.core.errors import TenfoldError
-from tenfold.serve import TenfoldASGI
+from tenfold.serve.asgi import TenfoldASGI
 from tenfold.serve.loading import load_app
 from tenfold.service import Tenfold
 from tenfold.topology.map import Map, map_of

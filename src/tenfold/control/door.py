@@ -9,11 +9,10 @@ from pathlib import Path
 from tenfold.control.place import Place
 from tenfold.core.errors import TenfoldError
 from tenfold.core.files import atomic_write, private_dir, storage_errors
-from tenfold.core.secrets import Secrets
+from tenfold.core.secrets import DOOR, Secrets
 from tenfold.engines.haproxy.programs import Program, choose, installed
 from tenfold.engines.haproxy.tls import check_certificate, self_signed_argv
 from tenfold.hosts.commands import output_of, run_quietly
-from tenfold.serve.doors import DOOR_SECRET
 from tenfold.topology.map import Map, TlsMap
 
 SELF_SIGNED = "self-signed.pem"
@@ -36,7 +35,7 @@ async def prepare_door(place: Place, wanted: Map) -> None:
 
 def _prepare(place: Place, tls: TlsMap | None) -> None:
     secrets = place.state / "secrets"
-    Secrets(secrets).ensure(DOOR_SECRET)
+    Secrets(secrets).ensure(DOOR)
     if tls is None:
         return
     certificate = Path(tls.certificate)

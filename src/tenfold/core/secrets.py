@@ -8,6 +8,9 @@ from tenfold.core.errors import StorageDamaged
 from tenfold.core.files import atomic_write, private_dir, storage_errors
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
 
+DOOR = "door"
+"""The name of the secret by which web servers know a request that comes from a balancer of theirs."""
+
 SECRET_BYTES = 24
 """Random bytes in a generated secret: 192 bits."""
 

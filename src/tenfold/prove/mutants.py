@@ -24,7 +24,7 @@ from tenfold.blocks.ids.policy import BACK_STEP_MAX_MS, TICKS_PER_MS, next_tick
 from tenfold.core.errors import UsageError
 from tenfold.drivers.sqlite import Writer, open_reader
 from tenfold.drivers.sqlite.writer import Job
-from tenfold.serve import TenfoldASGI
+from tenfold.serve.asgi import TenfoldASGI
 
 VARIABLE = "TENFOLD_MUTANT"
 PERMISSION = "TENFOLD_TESTING"

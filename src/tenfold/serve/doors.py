@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenfold.core.errors import TenfoldError, Unavailable
-from tenfold.core.secrets import Secrets
+from tenfold.core.secrets import DOOR, Secrets
 from tenfold.serve.door import BACKLOG, Door
 from tenfold.serve.drain import LOOK_EVERY_S, wind_down
 from tenfold.topology.map import Map
 
-DOOR_SECRET = "door"  # noqa: S105 - the name of the secret, not the secret
 AGAIN_S = 0.1
 PRIVATE_QUIET_S = 0.25
 """Balancers are told first that a process leaves: what is idle then is not about to be used."""
@@ -157,7 +156,7 @@ class Doors:
     async def _open_private(self, address: str) -> None:
         assert self._secrets is not None, "a map was followed before"
         try:
-            secret = self._secrets.find(DOOR_SECRET)
+            secret = self._secrets.find(DOOR)
         except TenfoldError as error:
             raise Unavailable(f"The private address {address} is not opened: {error.message}") from error
         if secret is None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError, Unavailable
-from tenfold.core.secrets import Secrets
+from tenfold.core.secrets import DOOR, Secrets
 from tenfold.engines.haproxy import outliers
 from tenfold.engines.haproxy.basis import Identity
 from tenfold.engines.haproxy.reconcile import Place, commands, needs_reload, settled
@@ -32,7 +32,6 @@ from tenfold.topology.map import Map
 
 PUBLIC_FD = 100
 """The number under which HAProxy gets the public listener, always the same, as that of the encrypted one."""
-SECRET = "door"  # noqa: S105 - the name of the secret
 LOOK_EVERY_S = 1.0
 CLOSES_WITHIN_S = 2.0
 _ROUNDS = 4
@@ -220,7 +219,7 @@ class Follower:
             listen_fd=PUBLIC_FD,
             tls_fd=ENCRYPTED_FD if new.public.tls else None,
             admin=self._folder.admin(generation),
-            secret=Secrets(Path(new.state) / "secrets").ensure(SECRET),
+            secret=Secrets(Path(new.state) / "secrets").ensure(DOOR),
             identity=self._identity,
             generation=generation,
             descriptors=self._limit,
