@@ -83,7 +83,7 @@ class ChangeWeb:
             made.append(Stage("settle", f"Waits until the new code has run for {policy.SETTLE_S:g} s in one piece.",
                               self.settle, never, limit_s=120.0))  # fmt: skip
         made.append(Stage("switch", self._says_switch(new, old), self.switch, never, self.switch_back, limit_s=300.0))
-        leaving = f"{old} finish what their clients began, and end." if old else "Nothing is taken away."
+        leaving = f"Ends {old} after what clients began there." if old else "Nothing is taken away."
         made.append(Stage("leave", f"{leaving} From here on it only goes forward.",
                           self.leave, self.have_left, self.return_, limit_s=stopping_s + back_s))  # fmt: skip
         made.append(Stage("forget", f"Takes {old} off the map." if old else "Writes the final map.",

@@ -38,11 +38,11 @@ class TakeBalancers:
         balancers, web = policy.shown(self.balancers), policy.shown(self.web)
         starting_s = policy.start_limit_s(len(self.balancers))
         return (
-            Stage("open_web_door", f"{web} accepts on the public socket too.",
+            Stage("open_web_door", f"Opens the public socket on {web} too.",
                   self.open_web_door, never, self.close_web_door, limit_s=60.0 + starting_s),
-            Stage("stop_balancers", f"{balancers} finish what their clients began, and end. From here on it only "
-                  "goes forward.", self.stop, self.are_stopped, self.start, limit_s=self._stop_s() + starting_s),
-            Stage("forget", f"{web} answers on no private address any more.",
+            Stage("stop_balancers", f"Ends {balancers} after what clients began there. From here on it only goes "
+                  "forward.", self.stop, self.are_stopped, self.start, limit_s=self._stop_s() + starting_s),
+            Stage("forget", f"Closes the private address of {web}.",
                   self.forget, never, limit_s=self._stop_s()),
         )  # fmt: skip
 

@@ -111,9 +111,12 @@ class Tier:
         that answers and refuses.
         """
         result = await self.context.publish(change)
-        balancers = {node.name for node in self.current.of_role("balancer")}
-        for name in sorted(balancers & set(result.silent)):
-            await self._mend(name, result, progress)
+        facts = await self.context.node_facts()
+        for name in sorted(policy.names_of(self.current.of_role("balancer"))):
+            if name in result.silent:
+                await self._mend(name, result, progress)
+            elif name not in facts or not facts[name].kept:  # a mover died between its end and its new start
+                await self._start_one(name)
         return result
 
     async def _mend(self, name: str, result: PublishResult, progress: Progress) -> None:
