@@ -112,10 +112,12 @@ class Commands:
         change that needs a new start or while a move is open; the deployment is then as it was.
         """
         content, plan = self._changes.planned(current)
-        wish = change_of(current, content)
-        if wish.moves or not plan.empty:
+        if not plan.empty:
             self._moving.refuse_while_open()
             refuse_new_start(plan.changes)
+        elif self._moving.state().open:
+            return (), None
+        wish = change_of(current, content)
         if wish.moves:
             if needs_new_processes(current, content):
                 wish = await self._with_new_code(current, wish)
@@ -123,8 +125,7 @@ class Commands:
         if not plan.empty:
             await self._changes.take_over(current, content, plan)
             current = content
-        if not self._moving.state().open:
-            await self._revive(current)
+        await self._revive(current)
         return plan.changes, None
 
     async def _with_new_code(self, current: Map, wish: Wish) -> Wish:

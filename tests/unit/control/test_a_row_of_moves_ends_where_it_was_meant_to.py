@@ -244,6 +244,10 @@ def test_an_edit_that_needs_a_new_start_is_refused_before_anything_is_made(scene
 
 def test_nothing_else_is_changed_while_a_move_is_open(scene: Scene) -> None:
     scene.moving.last = State(id="m-1", move="change_web")
+    scene.coming_up.gone = list(scene.map.nodes)
+    half_way = scene.behind_balancers()
+    assert asyncio.run(scene.commands.apply(half_way)) == ((), None), "an unchanged tenfold.toml wants nothing"
+    assert scene.coming_up.started == []
     scene.place.spec_file.write_text(SPEC + "[settings]\nx = 1\n")
     with pytest.raises(UsageError, match="A move is open"):
         asyncio.run(scene.commands.apply(scene.map))
