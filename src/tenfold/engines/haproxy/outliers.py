@@ -72,7 +72,7 @@ def look(before: Outliers, sample: Sample, serving: frozenset[str]) -> Outliers:
     window = (*_recent(before.samples, now_s), sample)
     out = {name for name, one in kept.items() if one.until_s > now_s}
     rest = serving - out
-    worst = _worst(_spent(window), rest)
+    worst = _worst(_spent(window, kept), rest)
     if worst is not None and len(rest) > 1 and len(out) < max(1, len(rest | out) // 3):
         times = kept[worst].times + 1 if worst in kept else 1
         kept[worst] = Ejection(now_s + min(LONGEST_OUT_S, FIRST_OUT_S * 2.0 ** (times - 1)), times)
@@ -86,11 +86,16 @@ def _recent(samples: Sequence[Sample], now_s: float) -> tuple[Sample, ...]:
     return (*before, *(one for one in samples if start < one.at_s < now_s))
 
 
-def _spent(window: Sequence[Sample]) -> dict[str, Tally]:
-    """What each server did in the window. Counts that went down belong to a new life of HAProxy, so they begin anew."""
+def _spent(window: Sequence[Sample], ejections: Mapping[str, Ejection]) -> dict[str, Tally]:
+    """What each server did in the window, since it was out last: nobody is ejected twice for the same failures.
+
+    Counts that went down belong to a new life of HAProxy, so they begin anew.
+    """
     made: dict[str, Tally] = {}
     for earlier, later in pairwise(window):
         for name, after in later.tallies.items():
+            if name in ejections and earlier.at_s < ejections[name].until_s:
+                continue
             first = earlier.tallies.get(name, after)
             again = after.requests < first.requests or after.failures < first.failures
             since = Tally() if again else first

@@ -39,11 +39,17 @@ def check_certificate(path: Path) -> None:
     The file must hold the certificate (and those between it and its authority) and the key that belongs to it.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
+    passwords: list[str] = []
+
+    def asked() -> str:
         # A key with a password would make HAProxy ask at a terminal that it has not, so it is refused here.
-        context.load_cert_chain(path, password=lambda: b"")
+        passwords.append("")
+        return ""
+
+    try:
+        context.load_cert_chain(path, password=asked)
     except ssl.SSLError as error:
-        raise _refused(path, _why(error)) from None
+        raise _refused(path, _why(error, bool(passwords))) from None
     except OSError as error:
         raise _refused(
             path, "it is not there" if error.errno == errno.ENOENT else error.strerror or str(error)
@@ -64,12 +70,11 @@ def expires_at(printed: str) -> datetime | None:
         return None
 
 
-def _why(error: ssl.SSLError) -> str:
-    reason = error.reason or ""
-    if "MISMATCH" in reason:
-        return "its key belongs to another certificate"
-    if "BAD_DECRYPT" in reason or "PASSWORD" in reason or "BAD_PASSWORD" in reason:
+def _why(error: ssl.SSLError, wants_password: bool) -> str:
+    if wants_password:
         return "its key is protected by a password"
+    if "MISMATCH" in (error.reason or ""):
+        return "its key belongs to another certificate"
     return "it does not hold a certificate and the key that belongs to it, as PEM"
 
 
