@@ -100,7 +100,7 @@ def test_two_kills_of_a_role_hit_both_and_say_whom_and_where(place: Place) -> No
     assert {name for name in before if before[name] != after[name]} == {"haproxy-1", "haproxy-2"}
 
 
-def test_both_are_killed_at_once_and_the_blow_is_told_when_the_first_is_struck(place: Place) -> None:
+def test_both_are_killed_at_once_and_each_blow_is_told(place: Place) -> None:
     struck: list[int] = []
     made = asyncio.run(
         Faults(place, SYSTEM_CLOCK).make("kill", "haproxy", amount="all", strikes=lambda: struck.append(1))
