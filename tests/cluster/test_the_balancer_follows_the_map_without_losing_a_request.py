@@ -173,3 +173,26 @@ def test_maps_that_come_faster_than_they_can_be_applied_end_in_the_newest(door: 
         load.more(300)
         assert load.by["web-1"] == before
     assert not load.failures
+
+
+def test_a_client_that_was_silent_over_two_reloads_is_served_by_what_is_there_now(door: Door) -> None:
+    door.start("web-1")
+    with door.house.connect() as client:
+
+        def ask() -> str:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: small\r\nContent-Length: 4\r\n\r\nbody")
+            return client.recv(65536).decode()
+
+        assert "web-1\nPOST 4" in ask()
+        first = door.haproxy()
+        for seconds in (11.0, 12.0):  # each reload leaves one that drains and knows web-1 alone
+            door.publish(balancer=BalancerMap(header_timeout_s=seconds))
+        door.web("web-2")
+        assert door.publish(nodes=door.nodes("web-2"))["acked"] == ["balancer-1"]
+        door.end_web("web-1")
+        assert first in door.haproxies()
+        answer = ask()
+        assert "HTTP/1.1 200" in answer
+        assert "web-2\nPOST 4" in answer
+        assert "connection: close" in answer.lower()
+    until(lambda: len(door.haproxies()) == 1, "the old ones have ended")

@@ -23,7 +23,8 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """One config. `again`: the abstract socket on which HAProxy comes to itself; the rest as in `render`."""
+    """One config. `again`: the abstract socket on which HAProxy comes to itself, inherited as `again_fd` or
+    its own; the rest as in `render`."""
 
     current: Map
     node: str
@@ -35,6 +36,7 @@ class Basis:
     descriptors: int
     threads: int
     again: str
+    again_fd: int | None = None
 
     def __post_init__(self) -> None:
         assert _WORD.fullmatch(self.secret), "a secret is a plain word"

@@ -54,7 +54,7 @@ def again(basis: Basis) -> str:
     """Where requests wait while no web server is well. Only HAProxy itself knows the way in."""
     return section(
         f"frontend {AGAIN}",
-        f"bind abns@{basis.again}",
+        f"bind abns@{basis.again}" if basis.again_fd is None else f"bind fd@{basis.again_fd}",
         "unique-id-format %[req.hdr(x-request-id)]",
         *REPEATABLE,
         f"http-request set-var({REPEATED}) bool(false)",

@@ -52,16 +52,18 @@ def render(
     generation: int = 1,
     descriptors: int = 2 * CONNECTIONS + 1000,
     threads: int = 0,
+    again: tuple[str, int] | None = None,
 ) -> str:
     """The config of the balancer `node`.
 
     `listen_fd`, `tls_fd`: the inherited listeners (the latter only where the map has TLS); `admin`: the path of the
     admin socket, seen from HAProxy's working directory; `secret`: what proves to a web server that a request comes from
     a balancer; `generation`: counts HAProxy's lives, so that two that overlap do not share a name; `descriptors`: how
-    many files it may open; `threads`: 0 for one on each core.
+    many files it may open; `threads`: 0 for one on each core; `again`: name and descriptor of an inherited abstract
+    socket on which HAProxy comes to itself, so that one that drains comes to its successor.
     """
-    again = _again_name(current, node, secret, generation)
-    basis = Basis(current, node, listen_fd, tls_fd, admin, secret, identity, descriptors, threads, again)
+    name, again_fd = again or (_again_name(current, node, secret, generation), None)
+    basis = Basis(current, node, listen_fd, tls_fd, admin, secret, identity, descriptors, threads, name, again_fd)
     head = f"# Written by Tenfold for {node}; it writes it anew with every change.\n{FACTS}{_facts(basis)}\n"
     return head + "\n" + _text(basis, wanted_servers(current))
 

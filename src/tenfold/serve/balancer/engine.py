@@ -26,6 +26,7 @@ from tenfold.serve.balancer.policy import (
     take_over,
     to_kill,
 )
+from tenfold.serve.balancer.successor import send_to_successor
 
 CHECK_LIMIT_S = 10.0
 _LOOK_AGAIN_S = 0.005
@@ -51,6 +52,8 @@ class Life:
         self.runtime = runtime
         self.ready_at: float | None = None
         self.leaving_since: float | None = None
+        self.ours = False
+        """Whether this process started it, so that it knows the way to a successor."""
 
     @property
     def pid(self) -> int:
@@ -143,6 +146,7 @@ class Haproxies:
             life.process.kill()
             raise
         life.ready_at = self._clock.monotonic()
+        life.ours = True
         return life
 
     def _spawn(self, argv: Sequence[str], output: int, descriptors: Sequence[int]) -> Process:
@@ -167,11 +171,13 @@ class Haproxies:
         how = "did not answer in time" if life.runs else f"ended with exit code {life.process.exit_code}"
         raise Unavailable(f"HAProxy (pid {life.pid}) was started and {how}.", hint="See the log of this node.")
 
-    def replace_by(self, fresh: Life) -> None:
+    async def replace_by(self, fresh: Life) -> None:
         """From now on `fresh` serves; the one before accepts nothing more and ends after its last request."""
-        if self.serving is not None and self.serving.runs:
-            self.retire(self.serving)
-        self.serving = fresh
+        old, self.serving = self.serving, fresh
+        if old is not None and old.runs:
+            if old.ours:
+                await send_to_successor(old.runtime)
+            self.retire(old)
 
     # Ending
 

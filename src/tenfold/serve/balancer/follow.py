@@ -27,6 +27,7 @@ from tenfold.hosts.backoff import Backoff
 from tenfold.serve.balancer.encrypted import ENCRYPTED_FD, EncryptedListener
 from tenfold.serve.balancer.engine import Haproxies, Life
 from tenfold.serve.balancer.folder import Folder
+from tenfold.serve.balancer.successor import SUCCESSOR_FD, SuccessorSocket
 from tenfold.serve.environment import stamp_of
 from tenfold.topology.map import Map
 
@@ -100,6 +101,7 @@ class Follower:
         self._limit = descriptors
         self._turn = asyncio.Lock()
         self._closed = False
+        self._successor = SuccessorSocket()
         self._wanted: Map | None = None
         self._door: EncryptedDoor | None = None
         os.dup2(listen_fd, PUBLIC_FD, inheritable=False)
@@ -183,7 +185,7 @@ class Follower:
             await self._haproxies.check(text, descriptors)
             self._folder.save_accepted(new)
         life = await self._haproxies.start(generation, text, descriptors)
-        self._haproxies.replace_by(life)
+        await self._haproxies.replace_by(life)
         self._door = door
         if new.public.tls is None:
             self._encrypted.close()
@@ -223,11 +225,13 @@ class Follower:
             identity=self._identity,
             generation=generation,
             descriptors=self._limit,
+            again=self._successor.again,
         )
 
     def _descriptors(self, new: Map) -> tuple[int, ...]:
         encrypted = self._encrypted.descriptor
-        return (PUBLIC_FD,) if new.public.tls is None or encrypted < 0 else (PUBLIC_FD, encrypted)
+        own = (PUBLIC_FD, SUCCESSOR_FD)
+        return own if new.public.tls is None or encrypted < 0 else (*own, encrypted)
 
     async def _encrypted_back(self) -> None:
         """What a HAProxy that was taken over listens on, from another balancer that has it too."""
