@@ -160,3 +160,53 @@ def test_a_plan_says_every_stage_and_touches_nothing(runner: asyncio.Runner, sce
     assert sum(line.decides for line in lines) == 1
     state = State(id="m", stages=tuple(stage.name for stage in move.stages))
     assert [line.stage for line in lines] == list(state.stages)
+
+
+class Told:
+    """Progress that is kept."""
+
+    def __init__(self) -> None:
+        self.facts: dict[str, Any] = {}
+        self.lines: list[tuple[str, int, int]] = []
+
+    def say(self, doing: str, *, done: int = 0, total: int = 0, unit: str = "", rate: float = 0.0) -> None:
+        self.lines.append((doing, done, total))
+
+    def fact(self, name: str, value: Any) -> None:
+        self.facts[name] = value
+
+
+def told(runner: asyncio.Runner, scene: Scene) -> Told:
+    """What a move tells while nothing disturbs it."""
+    found = Told()
+
+    async def all_of_it() -> None:
+        for stage in scene.move(scene.world({}), 1).stages:
+            await stage.do(found)
+
+    runner.run(all_of_it())
+    return found
+
+
+def test_a_deploy_tells_what_it_waits_for_and_how_long_it_took(runner: asyncio.Runner) -> None:
+    found = told(runner, DEPLOY_TWO)
+    assert ("web-3 is ready", 1, 2) in found.lines or ("web-4 is ready", 1, 2) in found.lines
+    assert [line for line in found.lines if line[0] == "The new code has to live for a while"][-1][1:] == (6, 6)
+    assert found.facts["ended"] == {"web-1": "drained", "web-2": "drained"}
+    assert 0 < found.facts["started_s"] < 5
+    assert 0 < found.facts["left_s"] < 5
+    assert "migration_left" not in found.facts
+
+
+def test_what_was_killed_at_its_limit_and_what_could_not_be_migrated_is_in_the_record(runner: asyncio.Runner) -> None:
+    scene = deployed("both", balanced(2, "v1"), "v2", failing=("contract",), clinging=True)
+    found = told(runner, scene)
+    assert found.facts["ended"] == {"web-1": "killed", "web-2": "killed"}
+    assert found.facts["migration_left"].startswith("The migration contract fails here.")
+
+
+def test_clients_that_are_left_past_the_balancers_are_counted(runner: asyncio.Runner) -> None:
+    assert told(runner, PUT).facts["connections_left"] == 0
+    clinging = told(runner, put("clinging", one_web(), clinging=True)).facts
+    assert clinging["connections_left"] == 3
+    assert clinging["waited_s"] >= 30
