@@ -14,7 +14,6 @@ from tenfold.control import engine, servers
 from tenfold.control.crew import Crew, age_s, role_of
 from tenfold.control.door import find_haproxy, prepare_door
 from tenfold.control.latency import Latency
-from tenfold.control.migrate import load_service
 from tenfold.control.place import Place
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Unavailable, UsageError
@@ -90,6 +89,8 @@ class MoveContext:
 
     @cached_property
     def metadata(self) -> sa.MetaData:
+        from tenfold.control.migrate import load_service  # noqa: PLC0415 - most moves need no SQLAlchemy
+
         current = self.current()
         return load_service(current, wants_of(current).version).metadata
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import hashlib
 import json
 import os
 import signal
@@ -25,8 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from tenfold.control.answering import answer_on
 from tenfold.control.move_context import MoveContext, Way
@@ -229,12 +226,10 @@ async def _cut_off(task: asyncio.Future[Any]) -> None:
 
 
 def tables_digest(context: MoveContext) -> str:
-    """What the service's tables are, as a fingerprint: another one in the middle of a move turns it back."""
-    dialect, words = sqlite.dialect(), []
-    for table in context.metadata.sorted_tables:
-        words.append(str(CreateTable(table).compile(dialect=dialect)))
-        words += sorted(str(CreateIndex(index).compile(dialect=dialect)) for index in table.indexes)
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+    """The fingerprint of the service's tables."""
+    from tenfold.control.tables import digest_of  # noqa: PLC0415 - most moves need no SQLAlchemy, which takes long
+
+    return digest_of(context.metadata)
 
 
 def present_map(place: Place) -> Map:
