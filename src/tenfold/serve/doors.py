@@ -17,12 +17,15 @@ from pathlib import Path
 from tenfold.core.errors import TenfoldError, Unavailable
 from tenfold.core.secrets import DOOR, Secrets
 from tenfold.serve.door import BACKLOG, Door
-from tenfold.serve.drain import LOOK_EVERY_S, wind_down
+from tenfold.serve.drain import LOOK_EVERY_S, end_lasting, wind_down
 from tenfold.topology.map import Map
 
 AGAIN_S = 0.1
 PRIVATE_QUIET_S = 0.25
 """Balancers are told first that a process leaves: what is idle then is not about to be used."""
+
+BALANCERS_LEAVE_S = 1.0
+"""So long after web servers took the public socket back, the balancers accept there no more."""
 
 Connect = Callable[[Door], asyncio.Protocol]
 
@@ -66,6 +69,9 @@ class Doors:
         """Why a door did not open."""
         self._lock = asyncio.Lock()
         self._winding: asyncio.Task[None] | None = None
+        self._balanced = False
+        """Whether clients come by way of balancers."""
+        self._returning: asyncio.Task[None] | None = None
 
     @property
     def count(self) -> int:
@@ -87,6 +93,9 @@ class Doors:
             return
         self._wanted = wanted_doors(current, self._node, self._wanted)
         self._secrets = Secrets(Path(current.state) / "secrets")
+        before, self._balanced = self._balanced, current.public.door == "balancer"
+        if before and not self._balanced and self._returning is None:
+            self._returning = asyncio.get_running_loop().create_task(self._call_back(), name="streams")
         self._shut()
 
     async def serve(self) -> None:
@@ -167,6 +176,19 @@ class Doors:
         self.private.secret = secret.encode()
         await self.private.open(private_listener(address), lambda: self._connect(self.private))
         self._address = address
+
+    async def _call_back(self) -> None:
+        """Ends what lasts on the private door once the balancers leave: they wait for it, would cut it off in the end,
+        and cannot tell the client. It comes back through the public door."""
+        loop = asyncio.get_running_loop()
+        try:
+            await asyncio.sleep(BALANCERS_LEAVE_S)
+            since = loop.time()
+            while not self._balanced and self.private.is_open:
+                end_lasting(self.private, since, loop.time())
+                await asyncio.sleep(LOOK_EVERY_S)
+        finally:
+            self._returning = None
 
     def _wind_down(self) -> None:
         if self._winding is None and (self.public.closing or self.private.closing):

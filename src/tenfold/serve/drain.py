@@ -44,11 +44,16 @@ def wind_down(door: Door, now: float) -> None:
         since = connection.idle_since()
         if since is not None and now - since >= door.quiet_s:
             connection.close_if_quiet()
+    end_lasting(door, door.since, now)
+
+
+def end_lasting(door: Door, since: float, now: float) -> None:
+    """One look at the event streams and WebSockets of a door, which have been asked to end `since` then."""
     streams = [connection for connection in door.connections if connection.streams()]
-    share = share_of(len(streams) + len(door.websockets), now - door.since)
+    share = share_of(len(streams) + len(door.websockets), now - since)
     for stream in streams[:share]:
         stream.end_stream()
-    late = now - door.since >= GRACE_S
+    late = now - since >= GRACE_S
     quiet = [each for each in door.websockets if late or each.is_quiet()]
     for websocket in quiet[: max(0, share - len(streams))]:
         websocket.end()
