@@ -16,8 +16,9 @@ import msgspec
 from tenfold.control.bringing_up import BringingUp
 from tenfold.control.changes import Changes, refuse_new_start
 from tenfold.control.coding import Coding
-from tenfold.control.moving import Moving, facts_of
+from tenfold.control.moving import Moving
 from tenfold.control.place import Place
+from tenfold.control.telling import facts_of
 from tenfold.control.wishes import Wish, change_of, following, wish_of
 from tenfold.core.errors import TenfoldError
 from tenfold.hosts import wire

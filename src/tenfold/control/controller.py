@@ -35,8 +35,9 @@ from tenfold.control.changes import Changes
 from tenfold.control.coding import Coding
 from tenfold.control.commands import Commands
 from tenfold.control.crew import Crew
-from tenfold.control.moving import Moving, facts_of
+from tenfold.control.moving import Moving
 from tenfold.control.place import Place
+from tenfold.control.telling import facts_of
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import TenfoldError, Unavailable
 from tenfold.core.journal import Journal

@@ -27,8 +27,9 @@ import msgspec
 
 from tenfold.control.answering import answer_on
 from tenfold.control.move_context import MoveContext, Way
-from tenfold.control.moving import NODE, REST, move_open, refuse_abort
+from tenfold.control.moving import NODE, REST
 from tenfold.control.place import Place
+from tenfold.control.telling import move_open, refuse_abort
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import TenfoldError, Unavailable, UsageError
 from tenfold.core.files import FileLock

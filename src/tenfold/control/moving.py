@@ -13,12 +13,12 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Any
 
 import msgspec
 
 from tenfold.control.crew import CHANGES_STAGE, Crew, failure
 from tenfold.control.place import Place
+from tenfold.control.telling import facts_of, move_open, refuse_abort, undone_because
 from tenfold.control.wishes import Wish
 from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError, Unavailable, UsageError
@@ -27,7 +27,7 @@ from tenfold.core.randomness import SYSTEM_RANDOMNESS
 from tenfold.core.retry import Backoff
 from tenfold.hosts import wire
 from tenfold.hosts.records import Launch
-from tenfold.moves.base import Kind, State, fold, history
+from tenfold.moves.base import State, fold, history
 from tenfold.topology.wants import wants_of
 
 NODE = "mover"
@@ -150,15 +150,8 @@ class Moving:
         return next(state for state in reversed(history(self.records())) if state.id == move_id)
 
     def undone_because(self, state: State) -> TenfoldError:
-        """Why a move was undone: the error of the stage that failed, else its reason in one sentence."""
-        found, ours = None, False
-        for record in self.records():
-            if record.kind == Kind.BEGIN:
-                ours = record.data["id"] == state.id
-            elif ours and record.kind == Kind.BACK and record.data.get("error"):
-                found = wire.error_of(record.data["error"])
-        hint = "See `tenfold logs mover`; run it again when that is put right."
-        return found or TenfoldError(state.reason or "The move was undone.", hint=hint, code="TF-UNDONE")
+        """Why a move was undone, for whoever waited for it."""
+        return undone_because(self.records(), state)
 
     async def abort(self) -> State:
         """Turns the open move back, and returns when that is certain. Raises `UsageError` when it is too late."""
@@ -278,42 +271,3 @@ def command_words(wish: Wish) -> tuple[str, ...]:
     words: tuple[str, ...] = ("--moves", ",".join(wish.moves), "--wants", wants)
     words += ("--made", wish.made) if wish.made else ()
     return words + (("--settings",) if wish.settings else ()) + (("--renew",) if wish.renew else ())
-
-
-def refuse_abort(state: State) -> None:
-    """Raises `UsageError` when the move can no longer be undone, or is being decided right now."""
-    deciding = state.no_return in state.begun and not state.back
-    if state.decided or deciding:
-        raise UsageError(
-            f"The move {state.move} has passed its point of no return (the stage {state.no_return}).",
-            hint="It finishes by itself; `tenfold descend` leads back afterwards.",
-            code="TF-NO-RETURN",
-        )
-
-
-def move_open(state: State) -> UsageError:
-    """What somebody is told who wants to change something while a move is open."""
-    way = "is being undone" if state.back else f"is open (stage {state.stage})"
-    return UsageError(
-        f"The move {state.move} {way}; nothing else is changed meanwhile.",
-        hint="Wait for its end (`tenfold status`), or undo it with `tenfold abort`.",
-        code="TF-MOVE-OPEN",
-    )
-
-
-def facts_of(state: State) -> dict[str, Any]:
-    """A move as it is told: times in microseconds, `held_ms` at most."""
-    facts = asdict(state)
-    held_ms = round(facts.pop("held_us") / 1000, 1)
-    facts.pop("held_since_us")
-    told = dict(facts["facts"])
-    told.setdefault("held_ms", held_ms)
-    seconds = (state.ended_us - state.begun_us) / 1e6 if state.ended_us else None
-    return {
-        **facts,
-        "facts": told,
-        "stage": state.stage,
-        "decided": state.decided,
-        "open": state.open,
-        "took_s": seconds,
-    }
