@@ -19,7 +19,6 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,45 +28,22 @@ from tenfold.control.answering import answer_on
 from tenfold.control.move_context import MoveContext, Way
 from tenfold.control.moving import NODE, REST
 from tenfold.control.place import Place
+from tenfold.control.task import Task, build, planned, present_map, settings_of, task_of
 from tenfold.control.telling import move_open, refuse_abort
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
-from tenfold.core.errors import TenfoldError, Unavailable, UsageError
+from tenfold.core.errors import TenfoldError, UsageError
 from tenfold.core.files import FileLock
 from tenfold.core.journal import Journal
 from tenfold.core.randomness import SYSTEM_RANDOMNESS
 from tenfold.hosts import wire
 from tenfold.moves.base import Kind, Move, State, fold
-from tenfold.moves.driver import Aborted, Doing, error_facts, opening, say, walk
+from tenfold.moves.driver import Aborted, Doing, error_facts, opening, walk
 from tenfold.moves.progress import Tracker
 from tenfold.moves.registry import find_builder
-from tenfold.topology.map import Map
-from tenfold.topology.targets import MoveName, target_of
-from tenfold.topology.wants import Wants
 
 _CLEAN_UP_S = 10.0
 """How long a stage that was cut off may take to end."""
 _LOOK_S = 0.02
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a mover is started for: the first of `moves`, or (without any) the one that is open.
-
-    `wants` is where all of them lead; those after the first are only noted in its record, as what follows. `settings`:
-    they take over what tenfold.toml says by now. `renew`: every web process is replaced. `made`: the version of the
-    code that was made for this, and is of no use when it is undone. `back`: it is to be undone.
-    """
-
-    moves: tuple[MoveName, ...] = ()
-    wants: Wants = field(default_factory=Wants)
-    settings: bool = False
-    renew: bool = False
-    made: str = ""
-    back: bool = False
-
-    def way(self, move: MoveName, current: Map, content: Map | None) -> Way:
-        """Where one of the moves leads from a map."""
-        return Way(current, target_of(move, current, self.wants, content, renew=self.renew), self.wants)
 
 
 class Mover:
@@ -233,55 +209,6 @@ def tables_digest(context: MoveContext) -> str:
     return digest_of(context.metadata)
 
 
-def present_map(place: Place) -> Map:
-    """The map that runs. Raises `Unavailable` when nothing was ever started."""
-    found = place.read_map()
-    if found is None:
-        raise Unavailable(f"There is no map in {place.state}.", hint="Start the service with `tenfold up`.")
-    return found
-
-
-def settings_of(place: Place, current: Map) -> Map:
-    """The map that tenfold.toml wants; where it listens stays as it is, since only a new start changes that."""
-    content = place.wanted(place.read_spec(), current)
-    public = msgspec.structs.replace(content.public, host=current.public.host, port=current.public.port)
-    return msgspec.structs.replace(content, public=public)
-
-
-async def build(name: str, context: MoveContext) -> Move:
-    """A move that is to begin, with what is worth knowing of what it needs; raises what stands against it."""
-    notes = await context.look_ahead()
-    move = await find_builder(name)(context)
-    move.facts["findings"] = [*move.facts.get("findings", []), *notes]
-    return move
-
-
-async def planned(place: Place, task: Task, clock: Clock) -> list[dict[str, Any]]:
-    """The moves as they would be carried out now, each on the map that those before it leave; nothing is changed."""
-    journal = Journal(place.moves_file, clock)
-    current, found = present_map(place), []
-    content = settings_of(place, current) if task.settings else None
-    with contextlib.closing(journal):
-        for name in task.moves:
-            way = task.way(name, current, content)
-            context = MoveContext(
-                place, journal, clock, term=journal.epoch + 1, move_id="plan", way=way, standing=current
-            )
-            found.append(await _said(await build(name, context)))
-            current = way.wanted
-    return found
-
-
-async def _said(move: Move) -> dict[str, Any]:
-    return {
-        "name": move.name,
-        "title": move.title,
-        "no_return": move.no_return,
-        "facts": move.facts,
-        "stages": [asdict(line) for line in await say(move)],
-    }
-
-
 def main(argv: list[str] | None = None) -> int:
     """The command line of this module; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="tenfold.control.mover")
@@ -289,14 +216,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--moves", default="", help="begin the first of these; without any, go on with the open one")
     parser.add_argument("--wants", default="{}", help="where they lead, as JSON")
     parser.add_argument("--settings", action="store_true", help="they take over what tenfold.toml says now")
-    parser.add_argument("--renew", action="store_true", help="every web process is replaced")
     parser.add_argument("--made", default="", help="the version of the code that was made for them")
     parser.add_argument("--plan", action="store_true", help="only say what would be done")
     parser.add_argument("--back", action="store_true", help="undo it")
     found = parser.parse_args(argv)
     os.umask(0o077)
     try:
-        task = Task(_names(found.moves), _wants(found.wants), found.settings, found.renew, found.made, found.back)
+        task = task_of(found.moves, found.wants, settings=found.settings, made=found.made, back=found.back)
         said = asyncio.run(_work(Place(found.root.resolve()), task, plan=found.plan))
     except asyncio.CancelledError:
         return 130
@@ -306,14 +232,6 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     sys.stdout.write(json.dumps(said) + "\n")
     return 0
-
-
-def _names(words: str) -> tuple[MoveName, ...]:
-    return msgspec.convert([word for word in words.split(",") if word], tuple[MoveName, ...])
-
-
-def _wants(words: str) -> Wants:
-    return msgspec.json.decode(words, type=Wants)
 
 
 async def _work(place: Place, task: Task, *, plan: bool) -> dict[str, Any]:

@@ -270,4 +270,4 @@ def command_words(wish: Wish) -> tuple[str, ...]:
     wants = msgspec.json.encode(wish.wants).decode()
     words: tuple[str, ...] = ("--moves", ",".join(wish.moves), "--wants", wants)
     words += ("--made", wish.made) if wish.made else ()
-    return words + (("--settings",) if wish.settings else ()) + (("--renew",) if wish.renew else ())
+    return (*words, "--settings") if wish.settings else words

@@ -19,15 +19,14 @@ from tenfold.topology.wants import Wants, climb_wants, descend_wants, scale_want
 class Wish:
     """What is wanted, the moves that lead there in order, and the step that a map which meets it is on.
 
-    `settings`: the moves take over what tenfold.toml says by now. `renew`: every web process is replaced. `made`: the
-    version of the code that was made for it alone.
+    `settings`: the moves take over what tenfold.toml says by now. `made`: the version of the code that was made for it
+    alone.
     """
 
     wants: Wants
     moves: tuple[MoveName, ...]
     step: int
     settings: bool = False
-    renew: bool = False
     made: str = ""
 
 

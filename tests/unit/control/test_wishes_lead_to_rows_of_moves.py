@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tenfold.control.moving import command_words
+from tenfold.control.task import Task, task_of
 from tenfold.control.wishes import Wish, change_of, following, wish_of
 from tenfold.core.errors import UsageError
 from tenfold.topology.map import Map, NodeMap, ServerMap, map_of
@@ -169,4 +170,6 @@ def test_a_mover_is_told_all_of_a_wish() -> None:
     assert words[:3] == ("--moves", "put_balancers,change_web", "--wants")
     assert re.fullmatch(r'\{"web":3\}', words[3])
     assert words[4:] == ("--made", "v7", "--settings")
-    assert command_words(Wish(Wants(), ("change_web",), 1, renew=True))[4:] == ("--renew",)
+    assert task_of(words[1], words[3], settings=True, made="v7", back=False) == Task(
+        ("put_balancers", "change_web"), Wants(web=3), settings=True, made="v7"
+    )
