@@ -157,11 +157,16 @@ class BringingUp:
                 except TenfoldError as error:
                     failed.append(error)
 
-        for role in ("web", "balancer"):
-            these = [node for node in nodes if node.role == role]
+        web = [node for node in nodes if node.role == "web"]
+        balancers = [node for node in nodes if node.role == "balancer"]
+        if balancers:
+            try:
+                await prepare_door(self._place, current)
+            except TenfoldError as error:
+                failed.append(error)
+                balancers = []
+        for these in (web, balancers):
             if these:
-                if role == "balancer":
-                    await prepare_door(self._place, current)
                 self._say(f"starting {', '.join(node.name for node in these)}")
                 await asyncio.gather(*(start(node) for node in these))
         return failed

@@ -82,6 +82,8 @@ def crew() -> FakeCrew:
 @pytest.fixture
 def coming_up(place: Place, crew: FakeCrew, monkeypatch: pytest.MonkeyPatch) -> BringingUp:
     async def ready(_place: Place, _current: Map) -> None:
+        if "door" in crew.broken:
+            raise UsageError("There is no HAProxy.")
         crew.started.append("door")
 
     monkeypatch.setattr(bringing_up, "prepare_door", ready)
@@ -153,8 +155,8 @@ def test_behind_balancers_the_same_nodes_come_up_web_servers_first(
     current = begun(coming_up)
     assert current.nodes == before.nodes
     assert current.public.door == "balancer"
-    assert sorted(crew.started[:2]) == ["web-1", "web-3"]
-    assert crew.started[2] == "door"
+    assert crew.started[0] == "door"
+    assert sorted(crew.started[1:3]) == ["web-1", "web-3"]
     assert sorted(crew.started[3:]) == ["balancer-1", "balancer-2"]
 
 
@@ -224,6 +226,18 @@ def test_a_server_that_does_not_get_ready_stops_nobody_while_another_one_serves(
     crew.broken = {"web-1", "web-3"}
     with pytest.raises(TenfoldError, match="does not start"):
         resumed(coming_up)
+
+
+def test_without_haproxy_what_serves_goes_on_and_a_fresh_start_says_why_it_cannot(
+    coming_up: BringingUp, crew: FakeCrew, place: Place
+) -> None:
+    three(place, begun(coming_up))
+    crew.broken = {"door"}
+    assert resumed(coming_up) is not None
+    assert sorted(crew.running) == ["web-1", "web-3"]
+    crew.running = []
+    with pytest.raises(TenfoldError, match="There is no HAProxy"):
+        begun(coming_up)
 
 
 def test_while_a_move_is_open_only_those_with_clients_are_started_and_nobody_is_stopped(
