@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tenfold.core.secrets import Secrets
+from tenfold.serve.websocket import REASON
 
 LASTING = """
 from starlette.applications import Starlette
@@ -43,6 +44,12 @@ async def echo(websocket):
             raise ValueError("a secret of the service")
         await websocket.send_text(message)
 
+async def pushes(websocket):
+    await websocket.accept()
+    while True:
+        await websocket.send_text("news")
+        await asyncio.sleep(0.01)
+
 async def refuses(websocket):
     raise ValueError("a secret of the service")
 
@@ -60,7 +67,8 @@ async def events(request):
     return StreamingResponse(numbers(), media_type="text/event-stream")
 
 inner = Starlette(routes=[
-    WebSocketRoute("/echo", echo), WebSocketRoute("/refuses", refuses), WebSocketRoute("/away", away),
+    WebSocketRoute("/echo", echo), WebSocketRoute("/pushes", pushes),
+    WebSocketRoute("/refuses", refuses), WebSocketRoute("/away", away),
     Route("/events", events),
 ])
 
@@ -211,6 +219,44 @@ def test_a_websocket_is_closed_with_1012_when_its_door_closes(running: Service, 
     else:
         until(lambda: running.nodes[0].ask("status")["public_connections"] == 0)
         assert running.nodes[0].ask("status")["ready"] is True
+
+
+@pytest.mark.parametrize("who", ["server", "client"])
+def test_the_end_of_a_socket_that_only_pushes_is_no_error(running: Service, who: str) -> None:
+    node = running.nodes[0]
+    with websocket(running, "/pushes") as opened:
+        assert opened.recv(5) == "news"
+        if who == "server":
+            close_public(running, "the map")
+            with pytest.raises(ConnectionClosed) as closed:
+                list(iter(lambda: opened.recv(5), None))
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1012
+    until(lambda: node.ask("status")["websockets"] == 0)
+    until(lambda: "/pushes" in node.output.read_text())
+    assert "Traceback" not in node.errors.read_text()
+
+
+def test_the_server_waits_for_the_answer_to_its_close_frame(running: Service) -> None:
+    node = running.nodes[0]
+    with socket.create_connection(("127.0.0.1", node.port), timeout=10) as raw:
+        raw.sendall(
+            b"GET /pushes HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        received = raw.recv(65536)
+        # Nobody reads these: a connection that is closed at once would be reset by the kernel.
+        raw.sendall((b"\x81\xfe" + (5000).to_bytes(2, "big") + bytes(4) + b"x" * 5000) * 20)
+        close_public(running, "the map")
+        frame = b"\x88" + bytes([2 + len(REASON)]) + (1012).to_bytes(2, "big") + REASON.encode()
+        while frame not in received:
+            received += raw.recv(65536)
+        time.sleep(0.2)  # the application pushes on, for it has not asked
+        until(lambda: "/pushes" in node.output.read_text())
+        raw.sendall(b"\x88\x82" + bytes(4) + (1012).to_bytes(2, "big"))
+        received += b"".join(iter(lambda: raw.recv(65536), b""))
+    assert received.endswith(frame), "nothing comes behind a close frame"
+    assert "Traceback" not in node.errors.read_text()
 
 
 def echoing(running: Service, stop: threading.Event, tally: dict[str, list[str]]) -> None:

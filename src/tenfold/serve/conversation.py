@@ -44,7 +44,8 @@ class Conversation:
         return message
 
     async def send(self, message: Message) -> None:
-        """Passes a message on. Raises `HeaderRefusedError` for an answer to the handshake that must not be sent."""
+        """Passes a message on. Raises `HeaderRefusedError` for an answer to the handshake that must not be sent, and
+        `OSError` when the client is not there any more."""
         kind = message["type"]
         if kind == "websocket.send":
             self.bytes_sent += len(message.get("bytes") or message.get("text") or b"")
@@ -59,7 +60,11 @@ class Conversation:
             self.status = message["status"]
         elif not message.get("more_body", False):
             self.closed = True
-        await self._send(message)
+        try:
+            await self._send(message)
+        except OSError:
+            self.closed = True
+            raise
 
     async def fail(self, error: Exception) -> None:
         """Tells the client what it may know of an error: a problem document before the handshake, a code after it."""
