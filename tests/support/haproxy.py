@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -75,6 +76,15 @@ def listener(port: int = 0) -> socket.socket:
     return made
 
 
+def _quiet_port() -> int:
+    """A free port below those that the kernel gives to outgoing connections, so it stays free between two lives."""
+    for _ in range(100):
+        port = random.randrange(15_000, 30_000)
+        with contextlib.suppress(OSError), contextlib.closing(listener(port)):
+            return port
+    raise AssertionError("no port is free")
+
+
 def map_of(
     nodes: tuple[NodeMap, ...] = (),
     *,
@@ -112,8 +122,7 @@ class Web:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
-        with contextlib.closing(listener()) as free:
-            self.port = free.getsockname()[1]
+        self.port = _quiet_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -101,10 +101,15 @@ def _redirect(basis: Basis) -> list[str]:
 
 
 def _compression(basis: Basis) -> list[str]:
-    # The types are listed, because what is sent bit by bit (text/event-stream) would wait in the compressor.
+    # What is sent bit by bit would wait in the compressor: event streams, and whatever does not say how long it is.
     if not basis.current.balancer.compression:
         return []
-    return ["compression algo gzip", f"compression type {_COMPRESSED}"]
+    streamed = "{ status 200 } !{ res.hdr(content-length) -m found }"
+    return [
+        f"http-response add-header Cache-Control no-transform if {streamed}",
+        "compression algo gzip",
+        f"compression type {_COMPRESSED}",
+    ]
 
 
 def _use(place: int, route: RouteMap) -> str:

@@ -102,6 +102,9 @@ def _global(basis: Basis) -> str:
         "log stdout format raw daemon notice",
         f"tune.bufsize {BUFFER}",
         f"tune.http.maxhdr {HEADERS}",
+        # A thread takes no idle connection of another, which could be dead without its knowing: after a kill such ones
+        # used up all attempts of a request within milliseconds.
+        "tune.idle-pool.shared off",
         "tune.ssl.default-dh-param 2048",
         "spread-checks 5",
         "ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets",
