@@ -21,6 +21,7 @@ from pg_server import small_disk
 from tenfold.hosts.client import left_running, stop_left
 from tenfold.hosts.listener import recover_listener
 from tenfold.serve.balancer.follow import PUBLIC_FD
+from tenfold.serve.balancer.successor import SUCCESSOR_FD
 from tenfold.topology.map import BalancerMap
 
 pytestmark = needs_haproxy
@@ -155,7 +156,7 @@ def test_a_balancer_process_that_died_in_the_middle_of_a_reload_leaves_one_hapro
     os.dup2(public.fileno(), PUBLIC_FD)
     os.kill(pid, signal.SIGSTOP)
     text = next(folder.glob("haproxy-*.cfg")).read_text()
-    text = text.replace("admin-1.sock", "admin-2.sock").replace("abns@tenfold-", "abns@other-")
+    text = text.replace("admin-1.sock", "admin-2.sock").replace(f"fd@{SUCCESSOR_FD}", "abns@another")
     (folder / "haproxy-2.cfg").write_text(text)
     argv = [program, "-db", "-f", "haproxy-2.cfg"]
     second = subprocess.Popen(argv, cwd=folder, pass_fds=[PUBLIC_FD], start_new_session=True)
