@@ -31,7 +31,7 @@ from tenfold.prove.connections import NAMES
 from tenfold.prove.faults import KINDS, is_balanced
 from tenfold.prove.history import read_history
 from tenfold.prove.load import CLIENTS_MAX
-from tenfold.prove.moves import CHANGES, MOVE, MOVE_KILLED
+from tenfold.prove.moves import CHANGES, MOVE, MOVE_KILLED, beside
 from tenfold.prove.report import render
 from tenfold.prove.run import Order, Outcome, Proof, recheck
 from tenfold.prove.schedule import Amount, Recipe, schedule
@@ -112,8 +112,8 @@ LONG = Scale(
 MOVE_S = 3.0
 """Seconds that a run sets aside for a move; one that takes longer delays the faults after it."""
 MOST_FAULTS, LONGEST_FAULT_S = 10_000, 600.0
-MOVE_STAGES = 16
-"""More than a move has; kills are spread over so many."""
+MOVE_STAGES, DOOR_STAGES = 16, 8
+"""Kills are spread over so many stages: a few more than moves of the data have, and what moves of the front door have."""
 
 
 @click.command()
@@ -175,7 +175,9 @@ async def _prove(place: Place, scale: Scale, seed: int, options: dict[str, Any])
     randomness = SeededRandomness(seed)
     deployment = LiveDeployment(place)
     balanced = is_balanced(await asyncio.to_thread(deployment.nodes))
-    recipes = _recipes(scale, seed, options, balanced=balanced)
+    other = beside(current.step, await asyncio.to_thread(deployment.highest))
+    stages = DOOR_STAGES if max(current.step, other) > 2 else MOVE_STAGES
+    recipes = _recipes(scale, seed, options, balanced=balanced, stages=stages)
     faults = schedule(recipes, seconds, randomness)
     if recipes and not faults:
         raise UsageError(
@@ -194,13 +196,15 @@ async def _prove(place: Place, scale: Scale, seed: int, options: dict[str, Any])
     return EXIT_INTERRUPTED if outcome.partial else code
 
 
-def _recipes(scale: Scale, seed: int, options: dict[str, Any], *, balanced: bool) -> tuple[Recipe, ...]:
+def _recipes(
+    scale: Scale, seed: int, options: dict[str, Any], *, balanced: bool, stages: int = MOVE_STAGES
+) -> tuple[Recipe, ...]:
     """What happens in a run: faults of the scale, if they are wanted, a full disk, changes of the web tier, moves."""
     faults = () if options["no_faults"] else scale.balanced if balanced else scale.recipes
     full = (Recipe("disk-full", "web", 1, 3),) if options["disk_full"] else ()
     more = tuple(recipe_in(text) for text in options["fault"])
     changes = tuple(Recipe(kind, "", 2 * options[kind], MOVE_S) for kind in CHANGES if options[kind])
-    everything = (*faults, *full, *more, *changes, *_moves(options["moves"] or 0, seed))
+    everything = (*faults, *full, *more, *changes, *_moves(options["moves"] or 0, seed, stages))
     return tuple(recipe for recipe in everything if recipe.times)
 
 
@@ -222,12 +226,12 @@ def recipe_in(text: str) -> Recipe:
     return made
 
 
-def _moves(times: int, seed: int) -> tuple[Recipe, ...]:
+def _moves(times: int, seed: int, stages: int) -> tuple[Recipe, ...]:
     """Moves there and back, an even number so that the deployment ends where it was."""
     killed = times // 2
     whole = 2 * times - killed
-    stages = [1 + (seed + number * 5) % MOVE_STAGES for number in range(killed)]
-    return (Recipe(MOVE, "", whole, MOVE_S), *(Recipe(MOVE_KILLED, str(stage), 1, MOVE_S) for stage in stages))
+    hit = [1 + (seed + number * 5) % stages for number in range(killed)]
+    return (Recipe(MOVE, "", whole, MOVE_S), *(Recipe(MOVE_KILLED, str(stage), 1, MOVE_S) for stage in hit))
 
 
 def _folder(below: Path, seed: int) -> Path:
