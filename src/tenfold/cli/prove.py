@@ -113,7 +113,7 @@ MOVE_S = 3.0
 """Seconds that a run sets aside for a move; one that takes longer delays the faults after it."""
 MOST_FAULTS, LONGEST_FAULT_S = 10_000, 600.0
 MOVE_STAGES, DOOR_STAGES = 16, 8
-"""Kills are spread over so many stages: a few more than moves of the data have, and what moves of the front door have."""
+"""Kills are spread over so many stages: a few more than moves of the data have; those of moves of the front door."""
 
 
 @click.command()
