@@ -21,7 +21,9 @@ from tenfold.cli.words import Facts, end_words, open_words, plan_words, progress
 from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.errors import TenfoldError, UsageError
+from tenfold.core.journal import read_journal
 from tenfold.hosts import wire
+from tenfold.moves.base import Kind
 
 PLAN_LIMIT_S, BEGIN_LIMIT_S, LOOK_LIMIT_S = 180.0, 180.0, 10.0
 AWAY_LIMIT_S = 60.0
@@ -193,6 +195,8 @@ def carry_out(context: Context, asked: Asked) -> int:
 
 
 def _carried_out(place: Place, asked: Asked) -> int:
+    if not LEADS[asked.op] and (move := ask(place, "move")["move"]) is not None and move["open"]:
+        _join(asked, move)
     plan = planned(place, asked)
     if plan["open"] is not None:
         _join(asked, plan["open"])
@@ -210,10 +214,7 @@ def _carried_out(place: Place, asked: Asked) -> int:
         click.echo("Nothing was changed.", err=True)
         return 1
     try:
-        ended = _to_their_end(place, asked, _begin(place, asked), last=True)
-        if plan.get("version") and not asked.as_json:
-            click.echo(f"Version {plan['version']} runs.")
-        return ended
+        return _to_their_end(place, asked, _begin(place, asked), last=True)
     except KeyboardInterrupt as interrupt:
         raise interrupt if isinstance(interrupt, Interrupted) else Interrupted(GOES_ON) from None
 
@@ -292,9 +293,23 @@ def _to_their_end(place: Place, asked: Asked, begun: Facts, *, last: bool = Fals
     if moves[-1]["result"] == "finished":
         if not asked.as_json:
             tell(moves[-1])
+            version = moves[-1]["facts"].get("version") if asked.op in ("deploy", "rollback") else None
+            if version:
+                click.echo(f"Version {version} runs.")
         return 0
-    hint = "See `tenfold logs mover`; run it again when that is put right."
+    hint = _why_back(place, moves[-1]["id"]) or "See `tenfold logs mover`; run it again when that is put right."
     raise TenfoldError(f"{end_words(moves[-1])}{_stays(moves[:-1])}", hint=hint, code="TF-UNDONE")
+
+
+def _why_back(place: Place, move_id: str) -> str:
+    """What the error that turned a move back says is to be done; empty when it says nothing."""
+    hint, ours = "", False
+    for record in read_journal(place.moves_file):
+        if record.kind == Kind.BEGIN:
+            ours = record.data["id"] == move_id
+        elif ours and record.kind == Kind.BACK:
+            hint = str((record.data.get("error") or {}).get("hint") or "")
+    return hint
 
 
 def _stays(before: list[Facts]) -> str:

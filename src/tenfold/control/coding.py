@@ -66,7 +66,7 @@ class Coding:
 
     def _name_of(self, source: Path | None, running: str) -> str:
         known = self._known(self._versions.digest(source), running)
-        return known or f"v{max((version.number for version in self._versions.list()), default=0) + 1}"
+        return known or self._versions.next_name()
 
     def _known(self, digest: str, running: str) -> str:
         """The version of that content, the one that runs first; empty when there is none."""

@@ -62,6 +62,7 @@ class Versions:
     def __init__(self, place: Place, clock: Clock = SYSTEM_CLOCK) -> None:
         self.place = place
         self.folder = place.state / "versions"
+        self._counter = self.folder / "last"
         self._clock = clock
 
     def digest(self, source: Path | None = None) -> str:
@@ -90,6 +91,10 @@ class Versions:
                     os.rename(draft, self.folder / name)
                     sync_dir(self.folder)
             return made
+
+    def next_name(self) -> str:
+        """The name that the next version would have now. Nothing is written, so nobody is sure to get it."""
+        return f"v{self._last() + 1}"
 
     def list(self) -> tuple[Version, ...]:
         """All versions, oldest first."""
@@ -162,13 +167,18 @@ class Versions:
 
     def _next_name(self) -> str:
         """One above every number that was ever given, which is written down before it is used."""
-        last = self.folder / "last"
-        numbers = [number_of(entry.name) for entry in os.scandir(self.folder)]
-        with contextlib.suppress(OSError, ValueError):
-            numbers.append(int(last.read_bytes()))
-        number = max(numbers, default=0) + 1
-        atomic_write(last, f"{number}\n".encode())
+        number = self._last() + 1
+        atomic_write(self._counter, f"{number}\n".encode())
         return f"v{number}"
+
+    def _last(self) -> int:
+        """The highest number that was ever given; the folders say it too, should the file be lost."""
+        numbers = [0]
+        with contextlib.suppress(FileNotFoundError):
+            numbers += [number_of(entry.name) for entry in os.scandir(self.folder)]
+        with contextlib.suppress(OSError, ValueError):
+            numbers.append(int(self._counter.read_bytes()))
+        return max(numbers)
 
 
 @contextlib.contextmanager

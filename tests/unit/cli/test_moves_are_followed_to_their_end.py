@@ -297,7 +297,7 @@ def test_numbers_that_cannot_be_are_the_controllers_to_refuse(controller: Contro
 def test_a_deploy_says_what_runs_then_and_the_same_code_says_so(
     controller: Controller, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = move("change_web", 1)
+    one = move("change_web", 1, facts={"version": "v7"})
     controller.first, controller.history, controller.looks = one, [one], [{"move": one}]
     controller.plans = [controller.plan(version="v7")]
     assert cli.run(["deploy", "other/code", "--yes"]) == 0

@@ -93,6 +93,19 @@ def test_older_code_starts_between_the_halves_and_says_why_it_cannot_after_them(
         rolled_back("expand")
 
 
+def test_code_from_before_the_first_revision_runs_until_something_is_taken_away(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.migrate(2)
+    place.write(4, "titles")
+    older = tmp_path / "older"
+    older.mkdir()
+    place.migrate(4, phase="expand")
+    assert not module.migrate(service(2), older, place.path, phase="expand").changes
+    place.migrate(4, phase="contract")
+    with pytest.raises(UsageError, match="of newer code has taken away what this code needs"):
+        module.migrate(service(2), older, place.path, phase="expand")
+
+
 def test_a_revision_that_takes_away_before_one_that_adds_is_refused_and_nothing_is_done(place: Place) -> None:
     place.revision(2, "op.execute('SELECT 1')", more='kind = "contract"')
     place.revision(3, "op.execute('SELECT 1')")

@@ -182,8 +182,10 @@ def test_the_digest_is_that_of_the_content_and_needs_no_copy(place: Place, known
 
 
 def test_a_number_is_never_given_twice(place: Place, known: Versions) -> None:
+    assert known.next_name() == "v1"
     assert [known.take().id for _ in range(3)] == ["v1", "v2", "v3"]
     known.remove("v3")
+    assert known.next_name() == "v4"
     assert known.take().id == "v4"
     (place.state / "versions" / "last").unlink()
     assert known.take().id == "v5", "the folders say it too"

@@ -23,6 +23,7 @@ from tenfold.control.migrations.store import Store, driver_error, said
 from tenfold.core.errors import TenfoldError, UsageError
 
 _RECORDED = sa.text("SELECT revision FROM tf_schema WHERE component = :component ORDER BY seq DESC")
+_ALL = sa.text("SELECT kind, revision FROM tf_schema WHERE component = :component ORDER BY seq")
 _SINCE = sa.text(
     "SELECT kind, revision FROM tf_schema WHERE component = :component AND seq >="
     " (SELECT max(seq) FROM tf_schema WHERE component = :component AND revision = :revision) ORDER BY seq"
@@ -142,7 +143,7 @@ class Revisions:
             return line
         if current in ids:
             return line[ids.index(current) + 1 :]
-        if ids and (later := _contracted_after(store, self.component, ids[-1])) is not None:
+        if (later := _contracted_after(store, self.component, ids[-1] if ids else None)) is not None:
             if not later:
                 return []
             raise UsageError(
@@ -249,10 +250,16 @@ def _check_rules(store: Store, connection: sa.Connection, before: Mapping[str, b
         raise MigrationNeeded(f"The revision leaves {broken}.")
 
 
-def _contracted_after(store: Store, component: str, revision: str) -> str | None:
-    """The first contracting revision after that one, or nothing when none is; None when that one was never applied."""
+def _contracted_after(store: Store, component: str, revision: str | None) -> str | None:
+    """The first contracting revision after that one, or nothing when none is; None when that one was never applied.
+
+    Code without revisions (None) stands before all of them.
+    """
     with store.reading() as connection:
-        rows = connection.execute(_SINCE, {"component": component, "revision": revision}).all()
+        if revision is None:
+            rows = connection.execute(_ALL, {"component": component}).all()
+        else:
+            rows = connection.execute(_SINCE, {"component": component, "revision": revision}).all()
     if not rows:
         return None
     return next((name for kind, name in rows if kind == "contract" and name != revision), "")
