@@ -126,8 +126,9 @@ def test_disturbed_at_every_point_and_again_during_what_follows(
     runner: asyncio.Runner, scene: Scene, pair: tuple[str, str]
 ) -> None:
     first, second = pair
-    for one in range(1, points(runner, scene) + 1):
-        for other in range(one + 1, points(runner, scene, {one: first}) + 1, 2):
+    length = points(runner, scene)
+    for one in range(1, length + 1):
+        for other in range(one + 1, points(runner, scene, {one: first}) + 1, max(1, length // 25)):
             checked(runner, scene, {one: first, other: second})
 
 
