@@ -101,15 +101,11 @@ def _redirect(basis: Basis) -> list[str]:
 
 
 def _compression(basis: Basis) -> list[str]:
-    # What is sent bit by bit would wait in the compressor: event streams, and whatever does not say how long it is.
+    # The types are listed, because the last bytes of each piece of a stream wait in the compressor for the next one.
+    # A rule on the response comes too late: HAProxy has decided before it (measured with no-transform).
     if not basis.current.balancer.compression:
         return []
-    streamed = "{ status 200 } !{ res.hdr(content-length) -m found }"
-    return [
-        f"http-response add-header Cache-Control no-transform if {streamed}",
-        "compression algo gzip",
-        f"compression type {_COMPRESSED}",
-    ]
+    return ["compression algo gzip", f"compression type {_COMPRESSED}"]
 
 
 def _use(place: int, route: RouteMap) -> str:
