@@ -33,7 +33,10 @@ async def sees(scope, receive, send):
 app = TenfoldASGI(sees, runtime, {"/go/{code}": hot})
 """
 BALANCER = (
-    "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 8443\r\nX-Request-Id: by-balancer"
+    "X-Forwarded-For: 203.0.113.7",
+    "X-Forwarded-Proto: https",
+    "X-Forwarded-Port: 8443",
+    "X-Request-Id: by-balancer",
 )
 
 
