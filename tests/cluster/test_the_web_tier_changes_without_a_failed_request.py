@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from deployed import Deployed
 from haproxy import needs_haproxy
+from postgres import needs_postgres
 from tier import Clients, count_of, port_of, state_of, tier, until, until_stage, write_code
 
 pytestmark = needs_haproxy
@@ -78,6 +79,24 @@ def test_up_and_down_the_whole_way_with_a_deploy_and_a_rollback(small: Deployed)
     assert len(web_of(small)) == 1
     nothing_is_left_to_do(small)
     assert len(small.processes()) == 3
+
+
+@needs_postgres
+def test_from_one_process_to_several_on_a_database_server_and_back(small: Deployed) -> None:
+    with Clients(port_of(small)) as clients:
+        done(small, "climb", "3", "--yes")
+        assert small.status()["step"] == 3
+        moves = [move["move"] for move in small.tenfold("moves", "--json").facts()["moves"]]
+        assert moves == ["copy_to_postgres", "put_balancers", "change_web"], "one command, and the moves by themselves"
+        done(small, "scale", "web=3", "--yes")
+        write_code(small, "two")
+        done(small, "deploy", "--yes")
+        nothing_is_left_to_do(small)
+        done(small, "descend", "1", "--yes")
+    assert clients.failed == []
+    assert count_of(small) == len(clients.written) > 20
+    assert (small.status()["step"], small.status()["engines"]) == (1, [])
+    assert web_of(small) == {node["node"]: "v2" for node in small.status()["nodes"]}
 
 
 def test_a_deploy_on_one_server_and_the_same_code_again(small: Deployed) -> None:
