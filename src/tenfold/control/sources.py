@@ -53,7 +53,10 @@ class Source:
 
 @dataclass
 class Content:
-    """What was read so far: how much, and a digest of all of it. Raises `NotCode` as soon as it is too much."""
+    """What was read so far: how much, and a digest of all of it but tenfold.toml.
+
+    Raises `NotCode` as soon as it is too much.
+    """
 
     source: Path
     files: int = 0
@@ -63,7 +66,8 @@ class Content:
     def add(self, name: str, kind: str, digest: bytes, size: int) -> None:
         """One entry: its path below the source, what it is, the digest of its bytes."""
         self.files, self.size = self.files + 1, self.size + size
-        self._all.update(f"{kind} {len(os.fsencode(name))} ".encode() + os.fsencode(name) + b"\0" + digest)
+        if name != SPEC_FILE:  # settings are those of the deployment's folder, whatever code runs
+            self._all.update(f"{kind} {len(os.fsencode(name))} ".encode() + os.fsencode(name) + b"\0" + digest)
         self.check()
 
     def check(self, more: int = 0) -> None:

@@ -35,7 +35,7 @@ class Version(msgspec.Struct, frozen=True):
 
     id: str
     digest: str
-    """SHA-256 of its content: two versions with the same one are the same code."""
+    """SHA-256 of its content, tenfold.toml apart: two versions with the same one are the same code."""
     taken_us: int
     source: str
     """The absolute path of the folder or the wheel that it was taken from."""

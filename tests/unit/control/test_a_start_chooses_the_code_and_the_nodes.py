@@ -167,6 +167,7 @@ def test_an_edited_number_of_processes_is_met_at_the_next_start(
     place.spec_file.write_text(SPEC + "[web]\nprocesses = 6\n")
     crew.running = []
     current = begun(coming_up)
+    assert {node.version for node in current.of_role("web")} == {"v1"}, "settings are no code"
     web = [(node.name, node.address) for node in current.of_role("web")]
     assert web == [(f"web-{n}", f"127.0.0.1:{20_000 + n}") for n in range(1, 7)]
     assert crew.most_at_once <= bringing_up.STARTS_AT_ONCE
