@@ -31,7 +31,12 @@ def judge_requests(recording: Recording, sometimes: Sequence[Sometimes]) -> list
     for name in sorted({operation.workload for operation in recording.operations}):
         parts += _judge_workload(name, recording, explained, sometimes)
     whole = clients.check(recording.operations)
-    return [*parts, *_judge_holding(recording), *_judge_kills(recording), judge("P1", whole, workload="history")]
+    return [
+        *parts,
+        *_judge_holding(recording),
+        *_judge_kills(recording, explained),
+        judge("P1", whole, workload="history"),
+    ]
 
 
 def _explained_by(windows: Sequence[Window]) -> Callable[[Operation], bool]:
@@ -76,7 +81,7 @@ def _of_database(window: Window) -> bool:
     return window.kind not in (MOVE, MOVE_KILLED, *CHANGES) and role_of(window) == "database"
 
 
-def _judge_kills(recording: Recording) -> list[Verdict]:
+def _judge_kills(recording: Recording, explained: Callable[[Operation], bool]) -> list[Verdict]:
     """Of each role whose processes were killed behind balancers; what met nobody proves nothing."""
     kills = killed.of_interest(recording.windows)
     if kills and not any(operation.workload in NAMES for operation in recording.operations):
@@ -86,7 +91,7 @@ def _judge_kills(recording: Recording) -> list[Verdict]:
         ours = [window for window in kills if role_of(window) == role]
         if not ours:
             continue
-        found = killed.check(recording.operations, ours)
+        found = killed.check(recording.operations, ours, excused=explained)
         happened = [Sometimes(f"a kill of {role} had an effect", sum(window.effect for window in ours))]
         if role != "balancer":  # the one beside its engine serves nobody itself
             happened.append(Sometimes(f"a killed {role} had requests in flight", int(found.figures["met"])))

@@ -17,7 +17,7 @@ from pathlib import Path
 from tenfold.core.errors import TenfoldError, Unavailable
 from tenfold.core.secrets import DOOR, Secrets
 from tenfold.serve.door import BACKLOG, Door
-from tenfold.serve.drain import LOOK_EVERY_S, end_lasting, wind_down
+from tenfold.serve.drain import GRACE_S, LOOK_EVERY_S, end_lasting, wind_down
 from tenfold.topology.map import Map
 
 AGAIN_S = 0.1
@@ -25,7 +25,7 @@ PRIVATE_QUIET_S = 0.25
 """Balancers are told first that a process leaves: what is idle then is not about to be used."""
 
 BALANCERS_LEAVE_S = 1.0
-"""So long after web servers took the public socket back, the balancers accept there no more."""
+"""So long after it was said that a HAProxy leaves, it surely accepts nothing more."""
 
 Connect = Callable[[Door], asyncio.Protocol]
 
@@ -176,6 +176,15 @@ class Doors:
         self.private.secret = secret.encode()
         await self.private.open(private_listener(address), lambda: self._connect(self.private))
         self._address = address
+
+    async def call_back(self) -> None:
+        """Ends what lasts on the private door now, each in a way that its client comes back from, over the grace: a
+        HAProxy is replaced, and would cut off in the end what it has."""
+        await asyncio.sleep(BALANCERS_LEAVE_S)
+        door, loop = self.private, asyncio.get_running_loop()
+        among, since = {*door.connections, *door.websockets}, loop.time()
+        while end_lasting(door, since, loop.time(), among) and loop.time() - since < 2 * GRACE_S:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _call_back(self) -> None:
         """Ends what lasts on the private door once the balancers leave: they wait for it, would cut it off in the end,

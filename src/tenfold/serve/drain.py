@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -47,16 +48,19 @@ def wind_down(door: Door, now: float) -> None:
     end_lasting(door, door.since, now)
 
 
-def end_lasting(door: Door, since: float, now: float) -> None:
-    """One look at the event streams and WebSockets of a door, which have been asked to end `since` then."""
-    streams = [connection for connection in door.connections if connection.streams()]
-    share = share_of(len(streams) + len(door.websockets), now - since)
+def end_lasting(door: Door, since: float, now: float, among: Collection[object] | None = None) -> bool:
+    """One look at the event streams and WebSockets of a door (of those `among` them), which are to end `since` then;
+    whether there are any left."""
+    streams = [each for each in door.connections if each.streams() and (among is None or each in among)]
+    websockets = [each for each in door.websockets if among is None or each in among]
+    share = share_of(len(streams) + len(websockets), now - since)
     for stream in streams[:share]:
         stream.end_stream()
     late = now - since >= GRACE_S
-    quiet = [each for each in door.websockets if late or each.is_quiet()]
+    quiet = [each for each in websockets if late or each.is_quiet()]
     for websocket in quiet[: max(0, share - len(streams))]:
         websocket.end()
+    return bool(streams or websockets)
 
 
 class Drain:

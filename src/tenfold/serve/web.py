@@ -93,6 +93,7 @@ class WebProcess:
         self._server.doors = self._doors
         self._drain = Drain(self._server, self._doors)
         self._opening: asyncio.Task[None] | None = None
+        self._calling_back: set[asyncio.Task[None]] = set()
         self._stamp: tuple[int, int] | None = None  # the file may have been replaced since `current` was read
         app.access = AccessLog(sys.stdout.fileno(), app.runtime.clock)
         app.adopt(current)
@@ -110,6 +111,7 @@ class WebProcess:
             "durations": self._durations,
             "map": self._adopt,
             "drain": self._begin_drain,
+            "call_back": self._call_back,
         }
         node = NodeSocket(self._environment.socket_path, operations, listener_fd=self._listener.fileno())
         await node.start()
@@ -186,6 +188,12 @@ class WebProcess:
             )
         await asyncio.gather(self._doors.settled(PREPARE_S), self._app.runtime.prepared(PREPARE_S))
         return {"epoch": self._map.epoch}
+
+    async def _call_back(self, _: Facts) -> Facts:
+        task = asyncio.get_running_loop().create_task(self._doors.call_back(), name="call back")
+        self._calling_back.add(task)
+        task.add_done_callback(self._calling_back.discard)
+        return {}
 
     async def _begin_drain(self, _: Facts) -> Facts:
         self._leave()

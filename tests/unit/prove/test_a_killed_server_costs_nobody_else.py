@@ -78,6 +78,19 @@ def test_an_operation_that_two_kills_met_is_one_trial() -> None:
     assert killed.check([slow], [kill("web"), other]).n == 1
 
 
+def test_what_outlasts_one_kill_and_meets_the_next_is_judged_by_the_next() -> None:
+    slow = op("add", 1, WHOLE - 500_000, WHOLE + 700_000, Status.UNKNOWN, workload="waiting")
+    web = Window(
+        "kill", "web", WHOLE + 690_000, WHOLE + 900_000, True, fell_us=WHOLE + 691_000, role="web", balanced=True
+    )
+    alone = killed.check([slow], [kill("balancer")])
+    assert alone.anomalies == {"failed": 1}
+    verdicts = judge_requests(Recording((slow, RUN_AGAIN), (kill("balancer"), web)), [])
+    p3 = {each.workload: each for each in verdicts if each.id == "P3"}
+    assert p3["requests while a balancer was killed"].verdict is Outcome.HOLDS
+    assert p3["requests while a balancer was killed"].n == 1, "the one that the other kill explains is no trial"
+
+
 def test_only_kills_behind_balancers_are_of_interest() -> None:
     windows = [kill("web"), kill("web", balanced=False), kill("database"), kill("haproxy"), kill("balancer")]
     paused = Window("pause", "web-1", 0, 1, True, role="web", balanced=True)

@@ -11,7 +11,7 @@ run again; a stream that was cut by it shows the same for connections.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tenfold.prove.checkers.availability import failure, quantile
 from tenfold.prove.checkers.common import overlapping
@@ -28,8 +28,15 @@ def of_interest(windows: Iterable[Window]) -> list[Window]:
     return [each for each in windows if each.kind == "kill" and each.balanced and role_of(each) in ROLES]
 
 
-def check(operations: Iterable[Operation], kills: Sequence[Window], *, slack_us: int = SLACK_US) -> Findings:
-    """Judges the requests that those kills could have met.
+def check(
+    operations: Iterable[Operation],
+    kills: Sequence[Window],
+    *,
+    excused: Callable[[Operation], bool] = lambda operation: False,
+    slack_us: int = SLACK_US,
+) -> Findings:
+    """Judges the requests that those kills could have met. `excused` says which failures another fault explains: an
+    operation may outlast one kill and meet the next.
 
     After a web server's death: the reads and keyed writes that were open at that moment, the response not begun. After
     a balancer's: all that were sent between its death and the moment when it was whole again. Of the process beside it:
@@ -49,11 +56,12 @@ def check(operations: Iterable[Operation], kills: Sequence[Window], *, slack_us:
                 continue
             trials[id(operation)] = operation
             met += _was_run_again(operation, kill)
-    for operation in trials.values():
+    judged = [operation for operation in trials.values() if not (_failed(operation) and excused(operation))]
+    for operation in judged:
         if _failed(operation):
             sentence = f"a {operation.function} that was open while a server was killed ended with {_how(operation)}"
             finder.add("failed", operation.key, sentence, operation)
-    latencies = sorted(each.latency_us for each in trials.values() if each.status is Status.OK)
+    latencies = sorted(each.latency_us for each in judged if each.status is Status.OK)
     figures = {
         "kills": float(len(kills)),
         "met": float(met),
@@ -61,7 +69,7 @@ def check(operations: Iterable[Operation], kills: Sequence[Window], *, slack_us:
         "held_p99_us": float(quantile(latencies, 0.99)),
         "longest_hold_us": float(latencies[-1] if latencies else 0),
     }
-    return finder.findings(CHECKER, len(trials), "requests", figures)
+    return finder.findings(CHECKER, len(judged), "requests", figures)
 
 
 def _is_trial(operation: Operation, kill: Window, slack_us: int) -> bool:

@@ -85,7 +85,8 @@ class BalancerProcess:
             tasks = [loop.create_task(work) for work in (self._follower.keep(self._leaving.is_set), self._look())]
             await self._ended(tasks)
             await self._follower.close()
-            await self._haproxies.drain(self._map.web.drain_limit_s + LEAVES_LATE_S)
+            limit_s = self._map.web.drain_limit_s + LEAVES_LATE_S
+            await asyncio.gather(self._haproxies.drain(limit_s), self._follower.call_back())
         finally:
             for task in tasks:
                 task.cancel()

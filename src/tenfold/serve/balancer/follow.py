@@ -27,6 +27,7 @@ from tenfold.hosts.backoff import Backoff
 from tenfold.serve.balancer.encrypted import ENCRYPTED_FD, EncryptedListener
 from tenfold.serve.balancer.engine import Haproxies, Life
 from tenfold.serve.balancer.folder import Folder
+from tenfold.serve.balancer.streams import call_back
 from tenfold.serve.balancer.successor import SUCCESSOR_FD, SuccessorSocket
 from tenfold.serve.environment import stamp_of
 from tenfold.topology.map import Map
@@ -185,12 +186,20 @@ class Follower:
             await self._haproxies.check(text, descriptors)
             self._folder.save_accepted(new)
         life = await self._haproxies.start(generation, text, descriptors)
+        replaces = self._running() is not None
         await self._haproxies.replace_by(life)
+        if replaces:
+            await self.call_back()
         self._door = door
         if new.public.tls is None:
             self._encrypted.close()
         await self._tell(life, new)
         self.applied = new
+
+    async def call_back(self) -> None:
+        """Lets what lasts on a HAProxy that leaves come back to one that stays."""
+        webs = self._wanted.of_role("web") if self._wanted is not None else ()
+        await call_back(self._folder.path.parent, [node.name for node in webs])
 
     async def _tell(self, life: Life, new: Map) -> None:
         """Tells a HAProxy that runs which web servers there are. What still has work is taken out by and by."""
