@@ -97,7 +97,7 @@ class Proof:
         self._say = say
         self._history_path = history_path
         self._history = History(history_path, order.seed, {"rate": order.rate, "seconds": order.seconds})
-        run = f"r{order.seed:x}-{randomness.bits(32):x}"
+        run = f"r{order.seed:x}-{clock.wall_us():x}"  # not of the seed alone: the same seed again is another run
         self._workloads = [make_workload(name, run) for name in order.workloads]
         self._load = Load(target, self._workloads, self._history.add, clock=clock, randomness=randomness)
         self._visitors = self._made_visitors(target, run, randomness) if order.connections else None
