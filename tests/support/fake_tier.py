@@ -51,7 +51,8 @@ class Process:
 
     node: NodeMap
     role: str
-    born_s: float
+    since_s: float
+    """When it was started; once it is ready, since when it is."""
     settings: str
     state: str = "starting"
     until_s: float = 0.0
@@ -109,7 +110,7 @@ class TierWorld(World):
         for node in self.map.nodes:
             self.spawn(node.name)
             process = self.processes[node.name]
-            process.state, process.epoch, process.proved, process.born_s = "running", self.map.epoch, True, -1000.0
+            process.state, process.epoch, process.proved, process.since_s = "running", self.map.epoch, True, -1000.0
             process.clients_until_s = LINGER_S
 
     # -- time ---------------------------------------------------------------------------------------------------------
@@ -185,6 +186,7 @@ class TierWorld(World):
             self.die(process)
         elif process.state == "starting" and self.now >= process.until_s:
             process.state, process.proved, process.epoch, self.changed = "running", True, self.map.epoch, True
+            process.since_s = self.now
         elif process.state == "running" and self.now >= self.published_s + POLL_S:
             self.adopt(process)
 
@@ -193,11 +195,15 @@ class TierWorld(World):
 
     def code_is_over(self, process: Process) -> bool:
         lives_s = self.bad.get(process.node.version) if process.role == "web" else None
-        return lives_s is not None and process.state in ("starting", "running") and self.now - process.born_s >= lives_s
+        return (  # it dies so long after it was ready; with 0, before it is
+            lives_s is not None
+            and process.state in ("starting" if lives_s == 0 else "", "running")
+            and self.now - process.since_s >= lives_s
+        )
 
     def begin_again(self, process: Process) -> None:
         node = self.map.node(process.name) or process.node
-        process.node, process.settings, process.born_s = node, self.map.app, self.now
+        process.node, process.settings, process.since_s = node, self.map.app, self.now
         process.state, process.until_s, process.epoch = "starting", self.now + READY_S, 0
         process.restarts += 1
 
@@ -451,7 +457,7 @@ class TierContext:
                 process.state,
                 process.state == "running",
                 process.restarts,
-                0.0 if process.state == "waiting" else self.world.now - process.born_s,
+                self.world.now - process.since_s if process.state == "running" else 0.0,
             )
             for process in self.world.processes.values()
         }

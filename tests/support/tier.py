@@ -35,7 +35,7 @@ def tier(root: Path, more: str = "") -> Iterator[Deployed]:
 
 
 class Clients:
-    """Clients at work until `stop`: new connections, kept ones, kept and idle ones, keyed writes. `failed` says what."""
+    """Clients at work until `stop`: new connections, kept ones, idle ones, keyed writes. `failed` says what."""
 
     def __init__(self, port: int) -> None:
         self.failed: list[str] = []

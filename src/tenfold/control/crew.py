@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +17,6 @@ from tenfold.control.place import Place
 from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError, Unavailable, UsageError
 from tenfold.hosts import wire
-from tenfold.hosts.identity import identity_of
 from tenfold.hosts.records import Launch
 from tenfold.serve.balancer.launch import balancer_launch
 from tenfold.topology.map import Map, NodeMap
@@ -228,15 +226,6 @@ def grace_of(current: Map) -> float:
 def is_kept(fact: wire.Message) -> bool:
     """Whether the keeper keeps a node running: not one that ended, was given up, or is being stopped."""
     return fact["state"] not in ("failed", "ended", "stopping")
-
-
-def age_s(pid: int | None) -> float:
-    """How long a process lives, in seconds; 0 when there is none."""
-    identity = identity_of(pid) if pid else None
-    if identity is None:
-        return 0.0
-    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
-    return max(0.0, since_boot - identity.start_ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def _log_hint(node: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tenfold.control import engine, servers
-from tenfold.control.crew import Crew, age_s, role_of
+from tenfold.control.crew import Crew, role_of
 from tenfold.control.door import find_haproxy, prepare_door
 from tenfold.control.latency import Latency
 from tenfold.control.place import Place
@@ -235,7 +235,7 @@ class MoveContext:
                 state=str(fact["state"]),
                 ready=bool(fact["ready"]),
                 restarts=int(fact["restarts"]),
-                up_s=age_s(fact["pid"]),
+                ready_s=float(fact.get("ready_s") or 0.0),
             )
             for fact in await self._crew.nodes()
         }

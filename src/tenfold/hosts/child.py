@@ -95,6 +95,7 @@ class Child:
             "state": self.state,
             "pid": self.pid,
             "ready": self.state == "running",
+            "ready_s": self._ready_s() if self.state == "running" else 0.0,
             "adopted": bool(self._process and self._process.adopted),
             "restarts": self.restarts,
             "short_lives": self._backoff.short_lives,
@@ -178,7 +179,7 @@ class Child:
         self.tail = [line.decode(errors="replace")[:300] for line in tail(log, 12)] if process.exit_code else []
 
     async def _wait_for_next_life(self, process: Process) -> bool:
-        ready_s = None if self._ready_at is None else self._around.clock.monotonic() - self._ready_at
+        ready_s = self._ready_s()
         killed = process.exit_code == -signal.SIGKILL
         self._backoff, delay_s = self._backoff.after(ready_s, killed=killed)
         self.restarts += 1
@@ -188,6 +189,10 @@ class Child:
         loop = f" ({self._backoff.short_lives} times in a row)" if self._backoff.loops else ""
         self._around.say(f"{self.launch.node} (pid {process.pid}) {how}{loop} and {again}")
         return not (delay_s and await _within(self._unwanted, delay_s))
+
+    def _ready_s(self) -> float | None:
+        """For how long it has been ready in this life; None when it never was."""
+        return None if self._ready_at is None else self._around.clock.monotonic() - self._ready_at
 
     def _fail(self, error: object) -> None:
         """It is not tried again; what it said about the reason is kept for who asks."""

@@ -51,8 +51,8 @@ class NodeFacts:
     ready: bool
     restarts: int
     """How often the keeper has started it again since it was asked to run it."""
-    up_s: float
-    """How long its present process lives, in seconds; 0 when there is none."""
+    ready_s: float
+    """For how long its present process has been ready, in seconds, as far as the keeper saw it; 0 while it is not."""
 
     @property
     def kept(self) -> bool:

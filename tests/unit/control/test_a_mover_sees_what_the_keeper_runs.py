@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tenfold.control.crew import age_s, role_of
+from tenfold.control.crew import role_of
 from tenfold.control.move_context import MoveContext, Way
 from tenfold.control.place import Place
 from tenfold.control.task import settings_of
@@ -37,12 +36,6 @@ def test_a_node_is_known_by_its_name(node: str, role: str) -> None:
     assert role_of(node) == role
 
 
-def test_a_process_has_an_age_and_one_that_is_gone_has_none() -> None:
-    assert 0 < age_s(os.getpid()) < 24 * 3600
-    assert age_s(None) == 0.0
-    assert age_s(2**22 + 1) == 0.0, "no such process"
-
-
 class FakeCrew:
     """A keeper that runs a web server and a balancer."""
 
@@ -51,7 +44,7 @@ class FakeCrew:
 
     async def nodes(self) -> list[dict[str, Any]]:
         common = {"ready": True, "restarts": 2, "state": "running"}
-        return [{"node": "web-1", "pid": os.getpid(), **common}, {"node": "balancer-1", "pid": None, **common}]
+        return [{"node": "web-1", "ready_s": 4.5, **common}, {"node": "balancer-1", **common}]
 
     async def start(self, _current: Map, node: NodeMap) -> None:
         self.started.append(node)
@@ -95,8 +88,8 @@ def test_the_nodes_of_the_keeper(scene: Scene) -> None:
         "web-1": ("web", 2, True),
         "balancer-1": ("balancer", 2, True),
     }
-    assert found["web-1"].up_s > 0
-    assert found["balancer-1"].up_s == 0
+    assert found["web-1"].ready_s == 4.5
+    assert found["balancer-1"].ready_s == 0
 
 
 def test_a_node_is_started_as_the_map_says_and_no_other(scene: Scene) -> None:

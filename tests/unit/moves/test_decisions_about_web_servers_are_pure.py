@@ -16,8 +16,8 @@ from tenfold.moves.publishing import NotTakenOver, refuse_silent, require_all, r
 from tenfold.topology.map import NodeMap
 
 
-def fact(name: str, state: str = "running", *, restarts: int = 0, up_s: float = 9.0) -> NodeFacts:
-    return NodeFacts(name, "web", state, state == "running", restarts, up_s)
+def fact(name: str, state: str = "running", *, restarts: int = 0, ready_s: float = 9.0) -> NodeFacts:
+    return NodeFacts(name, "web", state, state == "running", restarts, ready_s)
 
 
 def facts(*found: NodeFacts) -> dict[str, NodeFacts]:
@@ -27,10 +27,10 @@ def facts(*found: NodeFacts) -> dict[str, NodeFacts]:
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        (fact("web-3", up_s=6.0), Settling()),
-        (fact("web-3", up_s=2.0), Settling(left_s=4.0)),
+        (fact("web-3", ready_s=6.0), Settling()),
+        (fact("web-3", ready_s=2.0), Settling(left_s=3.5)),
         (fact("web-3", restarts=1), Settling(problem="web-3 ended and was started again once")),
-        (fact("web-3", restarts=3, up_s=0), Settling(problem="web-3 ended and was started again 3 times")),
+        (fact("web-3", restarts=3, ready_s=0), Settling(problem="web-3 ended and was started again 3 times")),
         (fact("web-3", "starting"), Settling(problem="web-3 is not ready")),
         (fact("web-3", "failed"), Settling(problem="web-3 does not run any more (failed)")),
         (fact("web-3", "stopping"), Settling(problem="web-3 does not run any more (stopping)")),
@@ -42,7 +42,7 @@ def test_a_new_process_is_trusted_after_a_while_in_one_piece(found: NodeFacts, e
 
 
 def test_the_youngest_of_them_decides_how_long() -> None:
-    assert settling(facts(fact("a", up_s=5.0), fact("b", up_s=1.5), fact("c")), ["a", "b", "c"]).left_s == 4.5
+    assert settling(facts(fact("a", ready_s=5.0), fact("b", ready_s=1.5), fact("c")), ["a", "b", "c"]).left_s == 4.0
 
 
 @pytest.mark.parametrize(

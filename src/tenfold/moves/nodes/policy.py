@@ -16,8 +16,9 @@ AT_ONCE = 4
 START_LIMIT_S = 90.0
 """What starting `AT_ONCE` processes may take, in seconds; the deployment gives up on one earlier, with its reason."""
 
-SETTLE_S = 6.0
-"""How long a process with new code has to live before clients come to it: faults of code show in the first seconds."""
+SETTLE_S = 5.5
+"""How long a process with new code has to live, once it is ready, before clients come to it: faults of code show in the
+first five seconds."""
 
 DRAIN_SLACK_S = 10.0
 """Seconds between the end of a drain's limit and SIGKILL."""
@@ -112,7 +113,7 @@ class Settling:
 
 
 def settling(facts: Mapping[str, NodeFacts], names: Iterable[str], *, for_s: float = SETTLE_S) -> Settling:
-    """Whether each of these has lived `for_s` seconds in one piece and is ready. One restart is one too many."""
+    """Whether each of these has been ready for `for_s` seconds in one piece. One restart is one too many."""
     left = 0.0
     for name in names:
         fact = facts.get(name)
@@ -123,7 +124,7 @@ def settling(facts: Mapping[str, NodeFacts], names: Iterable[str], *, for_s: flo
             return Settling(problem=f"{name} ended and was started again {times}")
         if not fact.ready:
             return Settling(problem=f"{name} is not ready")
-        left = max(left, for_s - fact.up_s)
+        left = max(left, for_s - fact.ready_s)
     return Settling(left_s=left)
 
 
