@@ -159,22 +159,18 @@ def test_scaling_and_deploys_in_a_row_keep_every_promise(door: Deployed) -> None
 
 @pytest.mark.long
 def test_reloads_under_load_lose_nothing(door: Deployed) -> None:
-    """A setting that HAProxy takes only when it is loaded anew, changed five times. Not judged are streams that outlive
-    the drain limit on a HAProxy that was replaced: it cuts them, and they come back (docs/guarantees.md)."""
+    """A setting that HAProxy takes only when it is loaded anew, changed ten times; streams are ended properly too."""
     toml = door.root / "tenfold.toml"
     spec = toml.read_text()
     reloads = sum(node["reloads"] for node in door.status()["balancers"])
     process = door.start("prove", "--json", "--no-faults", "--seconds", "240", "--rate", "80", "--seed", "13")
-    for number in range(5):
-        time.sleep(20)  # not for a condition: so that load goes on between two of them
-        toml.write_text(f'{spec}[balancer]\nheader_timeout = "{9 - number}s"\n')
+    for number in range(10):
+        time.sleep(15)  # not for a condition: so that load goes on between two of them
+        toml.write_text(f'{spec}[balancer]\nheader_timeout = "{20 - number}s"\n')
         assert door.tenfold("up").code == 0
     out, err = process.communicate(timeout=400)
-    assert sum(node["reloads"] for node in door.status()["balancers"]) >= reloads + 10, "each of both was loaded anew"
+    assert sum(node["reloads"] for node in door.status()["balancers"]) >= reloads + 20, "each of both was loaded anew"
+    assert process.returncode == 0, (told(out), err)
     verdicts = {verdict["id"]: verdict for verdict in json.loads(out)["verdicts"]}
-    broken = {name for each in verdicts.values() for name, part in parts(each).items() if part["verdict"] == "broken"}
-    assert broken <= set(STREAMS), (told(out), err)
-    for name in STREAMS:
-        found = parts(verdicts["P1"])[name]
-        assert set(found.get("anomalies", {})) <= {"cut"}, "nothing is lost, repeated or silent over a cut"
-        assert found["n"] > 1000
+    all_hold(verdicts, "P1", "P8", "P9", "P10")
+    assert all(parts(verdicts["P1"])[name]["figures"]["ends"] >= 10 for name in STREAMS)
