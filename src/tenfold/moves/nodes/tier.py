@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -45,7 +45,7 @@ class Tier:
         wanted = list(names)
         if not wanted:
             return
-        progress.say(f"Starting {policy.shown(wanted)}", done=0, total=len(wanted), unit="processes")
+        progress.say(f"Starting {policy.shown(wanted)}", done=0, total=len(wanted), unit=_unit(wanted))
         room, ready = asyncio.Semaphore(policy.AT_ONCE), 0
 
         async def one(name: str) -> None:
@@ -53,7 +53,7 @@ class Tier:
             async with room:
                 await self._start_one(name)
             ready += 1
-            progress.say(f"{name} is ready", done=ready, total=len(wanted), unit="processes")
+            progress.say(f"{name} is ready", done=ready, total=len(wanted), unit=_unit(wanted))
 
         await together(one(name) for name in wanted)
 
@@ -75,11 +75,11 @@ class Tier:
         grace_s = policy.grace_s(self.current)
         how: dict[str, str] = {}
         doing = f"Waiting until {policy.shown(running)} finished what clients began, {grace_s:g} s at most"
-        progress.say(doing, done=0, total=len(running), unit="processes")
+        progress.say(doing, done=0, total=len(running), unit=_unit(running))
 
         async def one(name: str) -> None:
             how[name] = await self.context.stop_node(name, grace_s)
-            progress.say(doing, done=len(how), total=len(running), unit="processes")
+            progress.say(doing, done=len(how), total=len(running), unit=_unit(running))
 
         await together(one(name) for name in running)
         return how
@@ -159,3 +159,7 @@ async def together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
 async def never() -> bool:
     """The look of stages that are simply done again: repeating them changes nothing."""
     return False
+
+
+def _unit(counted: Sized) -> str:
+    return "process" if len(counted) == 1 else "processes"

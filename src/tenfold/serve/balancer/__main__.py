@@ -18,6 +18,7 @@ from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.errors import TenfoldError, Unavailable, UsageError
 from tenfold.core.files import allow_many_descriptors
 from tenfold.engines.haproxy.basis import Identity
+from tenfold.engines.haproxy.frontends import PUBLIC
 from tenfold.engines.haproxy.programs import Program, choose, installed
 from tenfold.engines.haproxy.servers import LAST_RESORT, WEB
 from tenfold.hosts.commands import output_of
@@ -111,6 +112,7 @@ class BalancerProcess:
         life = self._haproxies.serving
         follower = self._follower
         seen = follower.seen
+        clients = seen.stats.frontend(PUBLIC)  # HAProxy's own totals count what we ask it, too
         return {
             "node": self._environment.node,
             "role": "balancer",
@@ -125,8 +127,8 @@ class BalancerProcess:
             "restarts": follower.counts.restarts,
             "restart_ms": follower.counts.restart_ms,
             "leaving": self._haproxies.leaving,
-            "requests": seen.info.requests if seen.info else 0,
-            "connections": seen.info.connections if seen.info else 0,
+            "requests": clients.requests if clients else 0,
+            "connections": clients.current if clients else 0,
             "tls": self._map.public.tls.port if self._map.public.tls else 0,
             "servers": self._servers(),
         }
