@@ -30,7 +30,7 @@ check: install ## ruff, mypy --strict, the import law, the style law (under a mi
 bench: install ## measure, with the peers in the same run
 	@$(BIN)/python -m bench
 
-prove: install ## the long proofs: processes killed 100 times, paused, a full disk (half an hour)
+prove: install ## the long proofs: processes killed 100 times, on steps 1 and 3, moves, a full disk (two hours)
 	@$(BIN)/python -m pytest -m long -rs tests
 
 soak: install ## the same proof over and over: make soak HOURS=8
