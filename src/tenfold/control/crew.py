@@ -189,8 +189,12 @@ class Crew:
         )
 
     async def address_of(self, node: str) -> str:
-        """Where balancers reach a web node: "127.0.0.1:PORT", the same for the same name."""
-        return f"127.0.0.1:{(await self.ask('port', name=node))['port']}"
+        """Where balancers reach a web node: "127.0.0.1:PORT", the same for the same name, unless another program has
+        taken it while the node did not listen there."""
+        current = self._place.read_map()
+        found = current.node(node) if current is not None else None
+        listens = found is not None and found.address != "" and node in await self.kept("web")
+        return f"127.0.0.1:{(await self.ask('port', name=node, free=not listens))['port']}"
 
     async def stop(self, node: str, grace_s: float) -> str:
         """Ends a node after it has finished what its clients began, and has it forgotten.

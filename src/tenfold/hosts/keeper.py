@@ -284,7 +284,7 @@ class Keeper:
         return {"finished": child.finished.is_set(), **child.facts()}
 
     async def _port(self, message: wire.Message) -> wire.Message:
-        return {"port": self._ports.of(str(message.get("name", "")))}
+        return {"port": self._ports.of(str(message.get("name", "")), free=bool(message.get("free")))}
 
     async def _publish(self, message: wire.Message) -> wire.Message:
         """Tells every node that follows the map of its new epoch: `acked` by node, and why the others have not.

@@ -60,9 +60,12 @@ class Ports:
         self._file = file
         self._ports = self._load()
 
-    def of(self, name: str) -> int:
-        """The port of that name; a free one is chosen and remembered the first time."""
-        if name not in self._ports:
+    def of(self, name: str, *, free: bool = False) -> int:
+        """The port of that name; a free one is chosen and remembered the first time.
+
+        `free`: nobody of ours listens there now, so another one is chosen when somebody does.
+        """
+        if name not in self._ports or (free and not is_free(self._ports[name])):
             port = self._choose()
             atomic_write(self._file, json.dumps({**self._ports, name: port}).encode())
             self._ports[name] = port

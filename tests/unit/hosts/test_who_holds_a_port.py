@@ -81,3 +81,16 @@ def test_a_damaged_list_of_ports_is_begun_anew(tmp_path: Path, content: str) -> 
 def test_nobody_to_ask_means_no_socket(tmp_path: Path) -> None:
     assert recover_listener([tmp_path / "web-1.sock"]) is None
     assert recover_listener([]) is None
+
+
+def test_a_port_that_somebody_else_took_meanwhile_is_given_up_when_nobody_of_ours_needs_it(tmp_path: Path) -> None:
+    ports = Ports(tmp_path / "ports.json")
+    first = ports.of("web-1", free=True)
+    assert ports.of("web-1", free=True) == first
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", first))
+        other.listen()
+        assert ports.of("web-1") == first, "it may be ours who listens"
+        second = ports.of("web-1", free=True)
+    assert second != first
+    assert Ports(tmp_path / "ports.json").of("web-1", free=True) == second
