@@ -35,15 +35,17 @@ def tier(root: Path, more: str = "") -> Iterator[Deployed]:
 
 
 class Clients:
-    """Clients at work until `stop`: new connections, kept ones, idle ones, keyed writes. `failed` says what."""
+    """Clients at work: new connections, kept ones, idle ones and (`writes`) keyed writes. `failed` says what was not
+    answered."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, writes: bool = True) -> None:
         self.failed: list[str] = []
         self.answers: Counter[str] = Counter()
         self.written: set[int] = set()
         self._port = port
         self._stop = threading.Event()
-        kinds = [(self._fresh, 0.02), (self._kept, 0.01), (self._kept, 0.4), (self._kept, 1.3), (self._writer, 0.03)]
+        kinds = [(self._fresh, 0.02), (self._kept, 0.01), (self._kept, 0.4), (self._kept, 1.3)]
+        kinds += [(self._writer, 0.03)] if writes else []
         self._threads = [
             threading.Thread(target=kind, args=(number, rest)) for number, (kind, rest) in enumerate(kinds)
         ]

@@ -88,7 +88,7 @@ class Crew:
         if not ended["finished"]:
             raise Unavailable(f"{node} did not end within {limit_s:g} s.", hint=_log_hint(node))
         if ended["exit_code"] != 0:
-            raise failure(node, ended)
+            raise self.failure(node, ended)
         return ended
 
     async def _awaited(self, node: str, limit_s: float) -> wire.Message:
@@ -180,7 +180,7 @@ class Crew:
             if fact["ready"]:
                 return
             if fact["state"] in ("failed", "ended") or fact["short_lives"] >= MAX_STARTS:
-                raise failure(node, fact)
+                raise self.failure(node, fact)
             await asyncio.sleep(_LOOK_S)
         reason = str((await self.status(node)).get("reason") or "").rstrip(".")
         raise Unavailable(
@@ -195,6 +195,15 @@ class Crew:
         found = current.node(node) if current is not None else None
         listens = found is not None and found.address != "" and node in await self.kept("web")
         return f"127.0.0.1:{(await self.ask('port', name=node, free=not listens))['port']}"
+
+    def failure(self, node: str, fact: wire.Message) -> TenfoldError:
+        """Why a child could not do its work; on a full disk it may have had no place to say so."""
+        if not (fact.get("report") or {}).get("error"):
+            try:
+                self._place.try_to_write()
+            except TenfoldError as error:
+                return error
+        return failure(node, fact)
 
     async def stop(self, node: str, grace_s: float) -> str:
         """Ends a node after it has finished what its clients began, and has it forgotten.

@@ -16,7 +16,7 @@ from dataclasses import asdict
 
 import msgspec
 
-from tenfold.control.crew import CHANGES_STAGE, Crew, failure
+from tenfold.control.crew import CHANGES_STAGE, Crew
 from tenfold.control.place import Place
 from tenfold.control.telling import facts_of, move_open, refuse_abort, undone_because
 from tenfold.control.wishes import Wish
@@ -131,7 +131,7 @@ class Moving:
             with contextlib.suppress(wire.NotRunning, wire.NoAnswer):  # a keeper that was killed; another one comes
                 fact = await self._crew.facts(NODE)
                 if (fact is None or fact["state"] in ("ended", "failed")) and self.state().id == before:
-                    raise failure(NODE, fact or {})
+                    raise self._crew.failure(NODE, fact or {})
             await asyncio.sleep(_LOOK_S)
         await self._crew.ask("stop", timeout_s=30.0, node=NODE, grace_s=5.0)
         raise Unavailable(

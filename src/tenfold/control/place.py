@@ -72,6 +72,10 @@ class Place:
         for folder in (self.state, self.run, self.logs, self.state / "data"):
             private_dir(folder)
         # The folder may exist from before on a disk that is full or read-only by now: found out here, not half-way.
+        self.try_to_write()
+
+    def try_to_write(self) -> None:
+        """Raises a `TenfoldError` that says so when the disk of the state takes nothing more."""
         atomic_write(self.run / "probe", b"x" * 4096)
         (self.run / "probe").unlink(missing_ok=True)
 
