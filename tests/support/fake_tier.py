@@ -85,6 +85,8 @@ class TierWorld(World):
     """Versions of code whose processes die so many seconds after their start; 0: before they are ready."""
     failing: tuple[str, ...] = ()
     """Phases of migrations that fail."""
+    contracts: bool = True
+    """Whether the new code has a migration that takes something away."""
     clinging: bool = False
     """Whether clients stay for ever on a server that closed its door, and on one that is asked to end."""
     balancers_first: bool = False
@@ -503,7 +505,7 @@ class TierContext:
                 raise Broken("new code ran before its tables")
         world.migrated.append((version, phase))
         world.point(f"migrated {phase}")
-        return {"applied": [phase]}
+        return {"applied": [phase], "left": ["0002"] if world.contracts else []}
 
     async def migration_pending(self, version: str, phase: Phase) -> bool:
         self.world.point(f"pending {phase}")
@@ -532,6 +534,8 @@ class Scene:
     wanted: Map
     bad: Mapping[str, float] = field(default_factory=dict)
     failing: tuple[str, ...] = ()
+    contracts: bool = True
+    """Whether the new code has a migration that takes something away."""
     clinging: bool = False
     balancers_first: bool = False
 
@@ -541,6 +545,7 @@ class Scene:
             map=self.before,
             bad=self.bad,
             failing=self.failing,
+            contracts=self.contracts,
             clinging=self.clinging,
             balancers_first=self.balancers_first,
             door_ready=True,

@@ -102,7 +102,12 @@ class ChangeWeb:
 
     async def expand(self, progress: Progress) -> None:
         """Applies what only adds. It is not undone: the old code lives with what was added."""
-        progress.fact("expanded", await self.context.migrate(self.change.version, "expand"))
+        report = await self.context.migrate(self.change.version, "expand")
+        self._nothing_to_contract = report.get("left") == []
+        progress.fact("expanded", report)
+
+    _nothing_to_contract = False
+    """Known for certain; a mover that carries on from after `expand` looks by itself."""
 
     async def is_expanded(self) -> bool:
         """Whether nothing of it is left."""
@@ -110,6 +115,8 @@ class ChangeWeb:
 
     async def contract(self, progress: Progress) -> None:
         """Applies the rest. The new code serves already: when it cannot be applied, that is told, and the move ends."""
+        if self._nothing_to_contract:
+            return
         for number in range(1, CONTRACT_TRIES + 1):
             try:
                 progress.fact("contracted", await self.context.migrate(self.change.version, "contract"))

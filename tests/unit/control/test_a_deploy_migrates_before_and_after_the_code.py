@@ -44,6 +44,7 @@ def test_the_halves_of_a_plan_are_the_whole_in_order_or_it_is_refused(kinds: str
     after = in_phase(left, "contract")
     assert all(revision.kind == "contract" for revision in after.apply)
     assert (*before.apply, *after.apply) == whole.apply
+    assert before.left == after.apply, "who runs the first half knows whether there is a second"
     assert after.own == after.stamp == ()
 
 

@@ -205,6 +205,13 @@ def test_what_was_killed_at_its_limit_and_what_could_not_be_migrated_is_in_the_r
     assert found.facts["migration_left"].startswith("The migration contract fails here.")
 
 
+@pytest.mark.parametrize("contracts", [True, False])
+def test_a_second_half_of_a_migration_that_is_empty_costs_no_process(runner: asyncio.Runner, contracts: bool) -> None:
+    scene = deployed("both", balanced(2, "v1"), "v2", contracts=contracts)
+    migrated = ended(runner, scene).world.migrated
+    assert migrated == [("v2", "expand"), ("v2", "contract")][: 1 + contracts]
+
+
 def test_clients_that_are_left_past_the_balancers_are_counted(runner: asyncio.Runner) -> None:
     assert told(runner, PUT).facts["connections_left"] == 0
     clinging = told(runner, put("clinging", one_web(), clinging=True)).facts

@@ -69,6 +69,8 @@ class Report(msgspec.Struct, frozen=True):
     """Tables and indexes made straight from the code, for a service without revisions."""
     backup: str = ""
     notes: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    """Revisions that are for the other phase, after the code has changed."""
 
     @property
     def changes(self) -> bool:
@@ -84,6 +86,8 @@ class Plan(msgspec.Struct, frozen=True):
     apply: tuple[Revision, ...] = ()
     create: tuple[Difference, ...] = ()
     notes: tuple[str, ...] = ()
+    left: tuple[Revision, ...] = ()
+    """Not to be done now: it comes in the other phase."""
 
     @property
     def target(self) -> str:
@@ -103,6 +107,7 @@ class Plan(msgspec.Struct, frozen=True):
             created=tuple(difference.sentence.removesuffix(" is missing") for difference in self.create),
             backup=backup,
             notes=(*self.notes, *notes),
+            left=tuple(map(str, self.left)),
         )
 
 
@@ -193,7 +198,7 @@ def in_phase(whole: Plan, phase: Phase) -> Plan:
             " needs, comes after it.",
             hint=f"Deploy twice: first the code whose last revision is {after[0].id}, then this.",
         )
-    return msgspec.structs.replace(whole, apply=before)
+    return msgspec.structs.replace(whole, apply=before, left=after)
 
 
 def _plan(revisions: Revisions, code: Facts, store: Store, now_us: Callable[[], int]) -> Plan:

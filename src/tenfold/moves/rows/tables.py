@@ -1,7 +1,7 @@
 """Which tables move, as the code declares them (never as a database's DDL shows them), and how rows are carried.
 
 The service's tables live in schema `public` of PostgreSQL, Tenfold's own in schema `tf`. What belongs to a move itself
-(`tf_move`, `tf_log`) stays where it is.
+(`tf_move`, `tf_log`) or to one file (`tf_inval`) stays where it is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Row = tuple[Any, ...]
 """A row or a key in common form: what SQLite stores, in the order of the columns."""
 
 OWN_SCHEMA = "tf"
-NOT_MOVED = frozenset({"tf_move", "tf_log"})
+NOT_MOVED = frozenset({"tf_move", "tf_log", "tf_inval"})
 
 _other_own = MetaData()
 _OTHERS = (
