@@ -10,7 +10,6 @@ import msgspec
 
 from tenfold.core.errors import TenfoldError
 from tenfold.hosts.wire import error_body
-from tenfold.serve.asgi import ResponseAbortedError
 
 
 class JsonLines(logging.Formatter):
@@ -32,16 +31,14 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line).decode("utf-8", "replace")
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """An aborted response was reported with its reason already; the server's trace of it would say nothing more."""
-    return not (record.exc_info and isinstance(record.exc_info[1], ResponseAbortedError))
+def log_to_stderr(*no_news: type[Exception]) -> None:
+    """Sends the logs of the process, its libraries' and the service's own, to standard error.
 
-
-def log_to_stderr() -> None:
-    """Sends the logs of the process, its libraries' and the service's own, to standard error."""
+    `no_news`: exceptions that were reported with their reason already; a trace of one would say nothing more.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    handler.addFilter(_is_news)
+    handler.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], no_news)))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 

@@ -25,7 +25,7 @@ import uvloop
 from tenfold.core.errors import TenfoldError, Unavailable, UsageError
 from tenfold.core.files import allow_many_descriptors
 from tenfold.serve.access import AccessLog
-from tenfold.serve.asgi import TenfoldASGI
+from tenfold.serve.asgi import ResponseAbortedError, TenfoldASGI
 from tenfold.serve.door import Door
 from tenfold.serve.doors import Doors
 from tenfold.serve.drain import Drain
@@ -292,7 +292,7 @@ def _exit_code(error: BaseException) -> int:
 def main() -> int:
     """Runs the web process; returns its exit code."""
     faulthandler.enable()
-    log_to_stderr()
+    log_to_stderr(ResponseAbortedError)
     allow_many_descriptors()
     try:
         environment = read_environment(os.environ)

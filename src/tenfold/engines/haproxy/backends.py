@@ -52,7 +52,8 @@ def web(basis: Basis, servers: Iterable[Wanted]) -> str:
         f"hdr {SECRET_HEADER} {basis.secret}",
         "http-check expect status 200",
         *(f"server {one.name} {one.address} weight {one.weight} {web_options(basis.current)}" for one in servers),
-        f"server {LAST_RESORT} abns@{basis.again} backup",
+        # No connection is kept in reserve: it would keep a HAProxy that leaves connected to itself for a while.
+        f"server {LAST_RESORT} abns@{basis.again} backup pool-max-conn 0",
     )
 
 

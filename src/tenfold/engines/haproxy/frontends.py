@@ -12,6 +12,10 @@ from tenfold.topology.map import RouteMap
 
 PUBLIC = "public"
 """The frontend that clients come to."""
+CLOSE_PUBLIC = f"shutdown frontend {PUBLIC}"
+"""The command that ends it for good: nobody is accepted any more, who is there is led out with the next answer."""
+CLOSED = "STOP"
+"""Its status from then on."""
 AGAIN = "again"
 """The frontend that HAProxy itself comes to, with requests that no healthy server is there for."""
 SECRET_HEADER = "x-tenfold-door"  # noqa: S105 - the header's name

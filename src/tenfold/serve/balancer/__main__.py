@@ -28,7 +28,7 @@ from tenfold.serve.balancer.engine import Haproxies
 from tenfold.serve.balancer.folder import Folder
 from tenfold.serve.balancer.follow import LOOK_EVERY_S, Follower
 from tenfold.serve.balancer.launch import folder_of
-from tenfold.serve.balancer.policy import LEAVES_LATE_S, descriptors_for
+from tenfold.serve.balancer.policy import descriptors_for
 from tenfold.serve.environment import Environment, inherited_listener, read_environment, read_map, stamp_of
 from tenfold.serve.errorlog import error_line, log_to_stderr
 from tenfold.serve.node import Facts, NodeSocket
@@ -86,8 +86,7 @@ class BalancerProcess:
             tasks = [loop.create_task(work) for work in (self._follower.keep(self._leaving.is_set), self._look())]
             await self._ended(tasks)
             await self._follower.close()
-            limit_s = self._map.web.drain_limit_s + LEAVES_LATE_S
-            await asyncio.gather(self._haproxies.drain(limit_s), self._follower.call_back())
+            await asyncio.gather(self._follower.leave(), self._follower.call_back())
         finally:
             for task in tasks:
                 task.cancel()

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError, Unavailable
+from tenfold.engines.haproxy.frontends import CLOSE_PUBLIC, CLOSED, PUBLIC
 from tenfold.engines.haproxy.programs import Program
 from tenfold.engines.haproxy.runtime import HaproxySilentError, Runtime
 from tenfold.hosts import wire
@@ -30,6 +31,7 @@ from tenfold.serve.balancer.successor import send_to_successor
 
 CHECK_LIMIT_S = 10.0
 _LOOK_AGAIN_S = 0.005
+_CLIENTS_AGAIN_S = 0.05
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TENFOLD_NODE", "TENFOLD_MAP")
 _TOLD = 2000
 
@@ -103,7 +105,7 @@ class Haproxies:
         stopping = False
         try:
             wire.connect_unix(self._folder.path / self._folder.admin(life.generation), 1.0).close()
-            stopping = (await life.runtime.info()).stopping
+            stopping = (await life.runtime.info()).stopping or await _is_led_out(life)
         except wire.NotRunning:
             voice = "closed"
         except TenfoldError:
@@ -205,6 +207,21 @@ class Haproxies:
         """How many old ones still drain."""
         return sum(life.runs for life in self._leaving)
 
+    async def lead_out(self, limit_s: float) -> None:
+        """Closes the public door of the one that serves, and returns when neither it nor one before it has clients, or
+        after the limit.
+
+        Until then it does all the rest: those before it pass on to it what still comes to them, and it waits for web
+        servers. One that is told to stop (SIGUSR1) does neither.
+        """
+        serving = self.serving
+        if serving is not None and serving.runs:
+            with contextlib.suppress(TenfoldError, TimeoutError):
+                async with asyncio.timeout(limit_s):
+                    await serving.runtime.run(CLOSE_PUBLIC)
+                    while serving.runs and (self.leaving or await _clients(serving)):  # noqa: ASYNC110
+                        await asyncio.sleep(_CLIENTS_AGAIN_S)
+
     async def drain(self, limit_s: float) -> None:
         """Lets all of them end after their last request, and kills what is left after the limit."""
         if self.serving is not None and self.serving.runs:
@@ -216,6 +233,18 @@ class Haproxies:
                 wait.cancel()
         for life in self._leaving:
             life.process.kill()
+
+
+async def _clients(life: Life) -> int:
+    """How many are connected to its public door."""
+    public = (await life.runtime.stats()).frontend(PUBLIC)
+    return public.current if public is not None else 0
+
+
+async def _is_led_out(life: Life) -> bool:
+    """Whether its public door was closed: its balancer died while it was leaving."""
+    public = (await life.runtime.stats()).frontend(PUBLIC)
+    return public is not None and public.status == CLOSED
 
 
 def _words(said: str) -> str:

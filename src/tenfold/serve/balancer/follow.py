@@ -141,6 +141,14 @@ class Follower:
             async with asyncio.timeout(CLOSES_WITHIN_S), self._turn:
                 pass
 
+    async def leave(self) -> None:
+        """Lets every HAProxy end after its last request, all of them within the limit of a drain; after `close`."""
+        limit_s, begun = self._drain_limit_s(), self._clock.monotonic()
+        await self._haproxies.lead_out(limit_s)
+        # Nobody accepts there from now on: what still comes is refused, and answered so, and waits for nobody.
+        self._successor.close()
+        await self._haproxies.drain(max(0.0, begun + limit_s - self._clock.monotonic()))
+
     async def _try(self, new: Map) -> None:
         try:
             await self._apply(new)
@@ -350,4 +358,5 @@ class Follower:
                 await self._reload(self.applied or self._known())
 
     def _drain_limit_s(self) -> float:
-        return self.applied.web.drain_limit_s if self.applied else 30.0
+        current = self.applied or self._wanted
+        return current.web.drain_limit_s if current else 30.0

@@ -34,6 +34,10 @@ class SuccessorSocket:
         os.dup2(made.fileno(), SUCCESSOR_FD, inheritable=False)
         made.close()
 
+    def close(self) -> None:
+        """Lets it go; it is there for as long as a HAProxy has it."""
+        os.close(SUCCESSOR_FD)
+
     @property
     def again(self) -> tuple[str, int]:
         """As `render` takes it."""
