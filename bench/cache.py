@@ -39,6 +39,8 @@ class Ours:
     def __init__(self, entries: int = 100_000) -> None:
         self.database = Database(MetaData())
         self.cache = Cache(SYSTEM_CLOCK, SYSTEM_RANDOMNESS, entries, in_transaction=self.database.in_transaction)
+        self.database.heard = self.cache.heard
+        self.cache.follow(self.database.catch_up)
         self.loads = 0
 
         @self.cache.read("link:{code}", ttl="1h")

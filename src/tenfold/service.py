@@ -50,6 +50,7 @@ class Tenfold:
         # What was loaded from the database before is as it was there; nobody tells us of changes to it elsewhere.
         self.database.on_switch = self.cache.clear
         self.database.heard, self.cache.announce = self.cache.heard, self.database.announce
+        self.cache.follow(self.database.catch_up)
         self._map: Map | None = None
         self._is_open = False
         self._fatal: list[Callable[[BaseException], None]] = []

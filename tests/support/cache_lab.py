@@ -20,6 +20,9 @@ class Tx:
     def on_commit(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
 
+    def announce(self, key: str) -> None:
+        """There are no others."""
+
     def commit(self) -> None:
         for callback in self._callbacks:
             callback()

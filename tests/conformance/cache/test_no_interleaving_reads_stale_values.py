@@ -90,6 +90,9 @@ class Tx:
     def on_commit(self, callback: Callable[[], None]) -> None:
         self._callbacks.append((callback, self._version))
 
+    def announce(self, key: str) -> None:
+        """There are no others."""
+
 
 def orders(actors: tuple[str, ...]) -> Iterator[list[tuple[int, str]]]:
     """Every interleaving of the actors' scripts."""

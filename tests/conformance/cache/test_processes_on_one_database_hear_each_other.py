@@ -1,4 +1,4 @@
-"""Two processes on one PostgreSQL: what one of them wrote, the other does not serve from its memory any more."""
+"""Two processes on one database: what one of them wrote, the other does not serve from its memory any more."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import postgres
 import pytest
+from databases import BACKENDS, PARAMETERS, Kit
 from postgres_kit import PostgresKit
 from sqlalchemy import bindparam, insert, select, update
 
@@ -20,6 +21,7 @@ from tenfold.blocks.cache import Cache
 from tenfold.blocks.cache.keys import read_back, shown
 from tenfold.blocks.database import DatabaseConfig, Transaction
 from tenfold.core.clock import SYSTEM_CLOCK
+from tenfold.core.errors import Conflict
 from tenfold.core.randomness import SYSTEM_RANDOMNESS
 
 
@@ -54,7 +56,13 @@ class Process:
             tf.cache.invalidate(tx, find, code)
             return int(await tx.scalar(find_row, code=code))
 
-        self.find, self.create, self.change = find, create, change
+        @tf.database.transaction(key="code")
+        async def regret(tx: Transaction, code: str) -> None:
+            await tx.run(bump, of=code)
+            tf.cache.invalidate(tx, find, code)
+            raise Conflict("Changed one's mind.")
+
+        self.find, self.create, self.change, self.regret = find, create, change, regret
 
     @contextlib.asynccontextmanager
     async def opened(self, config: DatabaseConfig) -> AsyncIterator[Process]:
@@ -76,17 +84,21 @@ async def until(holds: Callable[[], bool], limit_s: float = 10.0) -> float:
 
 def listening(process: Process) -> bool:
     backend: Any = process.tf.database._router.active  # type: ignore[union-attr]
-    return bool(backend.signals.listening)
+    return bool(backend.signals.listening) if hasattr(backend, "signals") else True
 
 
 def run(work: Any) -> None:
     asyncio.run(asyncio.wait_for(work, 60))
 
 
-@postgres.needs_postgres
-def test_what_one_process_writes_leaves_the_memory_of_the_other(tmp_path: Path) -> None:
+@pytest.fixture(params=PARAMETERS)
+def kit(request: pytest.FixtureRequest) -> Kit:
+    return BACKENDS[request.param]()
+
+
+def test_what_one_process_writes_leaves_the_memory_of_the_other(kit: Kit, tmp_path: Path) -> None:
     one, two = Process(), Process()
-    config = PostgresKit().create(tmp_path, one.tf.metadata)
+    config = kit.create(tmp_path, one.tf.metadata)
 
     async def work() -> None:
         async with one.opened(config), two.opened(config):
@@ -102,6 +114,81 @@ def test_what_one_process_writes_leaves_the_memory_of_the_other(tmp_path: Path) 
             await one.find("a")
             await asyncio.sleep(0.05)
             assert one.find.peek("a") == 40, "what it said itself it does not hear"
+
+    run(work())
+
+
+def test_no_reader_is_staler_than_promised_while_processes_write_at_once(kit: Kit, tmp_path: Path) -> None:
+    processes = [Process() for _ in range(3)]
+    config = kit.create(tmp_path, processes[0].tf.metadata)
+    acknowledged = {"a": (0.0, 1), "b": (0.0, 1)}
+    late: list[float] = []
+
+    async def write(process: Process, code: str) -> None:
+        for _ in range(40):
+            version = await process.change(code)
+            acknowledged[code] = max(acknowledged[code], (time.perf_counter(), version), key=lambda pair: pair[1])
+            assert await process.find(code) >= version, "stale where it was written"
+
+    async def read(process: Process, code: str, done: asyncio.Event) -> None:
+        while not done.is_set():
+            (at, version), began = acknowledged[code], time.perf_counter()
+            found = await process.find(code)
+            if found is None or found < version:
+                late.append(began - at)
+            await asyncio.sleep(0)
+
+    async def work() -> None:
+        done = asyncio.Event()
+        async with contextlib.AsyncExitStack() as stack:
+            for process in processes:
+                await stack.enter_async_context(process.opened(config))
+            await until(lambda: all(map(listening, processes)))
+            for code in acknowledged:
+                await processes[0].create(code)
+            readers = [asyncio.create_task(read(process, code, done)) for process in processes for code in acknowledged]
+            await asyncio.gather(*(write(process, code) for process in processes for code in acknowledged))
+            done.set()
+            await asyncio.gather(*readers)
+            await asyncio.sleep(0.1)
+            assert [await process.find("a") for process in processes] == [121] * 3, "nothing stays stale"
+        assert max(late, default=0.0) < 0.25  # 10 ms are promised; this machine is shared
+        assert sorted([0.0, *late])[len(late) // 2] < 0.05
+
+    run(work())
+
+
+def test_a_key_that_is_dropped_without_a_transaction_leaves_the_others_too(kit: Kit, tmp_path: Path) -> None:
+    one, two = Process(), Process()
+    config = kit.create(tmp_path, one.tf.metadata)
+
+    async def work() -> None:
+        async with one.opened(config), two.opened(config):
+            await until(lambda: listening(one) and listening(two))
+            await one.create("a")
+            for _ in range(3):
+                assert (await one.find("a"), await two.find("a")) == (1, 1)
+                one.tf.cache.drop(one.find, "a")
+                await until(lambda: two.find.peek("a") is MISSING)
+
+    run(work())
+
+
+def test_a_body_that_is_rolled_back_tells_nobody(kit: Kit, tmp_path: Path) -> None:
+    one, two = Process(), Process()
+    config = kit.create(tmp_path, one.tf.metadata)
+
+    async def work() -> None:
+        async with one.opened(config), two.opened(config):
+            await until(lambda: listening(one) and listening(two))
+            await one.create("a")
+            await asyncio.sleep(0.1)
+            assert await two.find("a") == 1
+            with pytest.raises(Conflict):
+                await one.regret("a")
+            await one.create("b")
+            await asyncio.sleep(0.1)
+            assert two.find.peek("a") == 1
 
     run(work())
 

@@ -22,6 +22,7 @@ from tenfold.blocks.cache.keys import (
     shown,
     template_fields,
 )
+from tenfold.blocks.cache.watch import Watch
 from tenfold.core.errors import ContractError
 
 
@@ -35,6 +36,8 @@ def compiled(template: str, function: Callable[..., Any], miss: Any = None) -> t
         "loader": function,
         "get": {}.get,
         "now": lambda: 0.0,
+        "watch": Watch(),
+        "look": None,
         "in_transaction": lambda: False,
         "refuse": None,
         "miss": miss,

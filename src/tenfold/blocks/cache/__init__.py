@@ -8,7 +8,7 @@ bounds on entries and bytes hold at any time.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -18,6 +18,7 @@ from tenfold.blocks.cache.keys import KeyRefused
 from tenfold.blocks.cache.memory import Memory
 from tenfold.blocks.cache.policy import JITTER, size_of
 from tenfold.blocks.cache.reader import MISSING, Cached, Missing, Options, P, Reader, Surroundings
+from tenfold.blocks.cache.watch import Watch
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError
 from tenfold.core.randomness import Randomness
@@ -36,6 +37,10 @@ class Commits(Protocol):
 
     def on_commit(self, callback: Callable[[], None], /) -> Any:
         """Calls `callback` after COMMIT succeeded and before the transaction's caller gets its result."""
+        ...
+
+    def announce(self, key: str, /) -> Any:
+        """Tells the other processes, with the COMMIT, that `key` is to be dropped."""
         ...
 
 
@@ -84,10 +89,10 @@ class Cache:
         in_transaction: Callable[[], bool] = lambda: False,
     ) -> None:
         self.announce: Callable[[list[str]], object] | None = None
-        """Tells the other processes which keys were dropped here; they give them to their `heard`."""
+        """Tells the other processes which keys were dropped here without a transaction."""
         self._readers: dict[str, Reader] = {}
         self._memory = Memory(entries, bytes_limit)
-        self._around = Surroundings(clock, randomness, self._memory, Flights(), in_transaction)
+        self._around = Surroundings(clock, randomness, self._memory, Flights(), Watch(), in_transaction)
 
     def read(
         self,
@@ -127,17 +132,25 @@ class Cache:
     def invalidate(self, tx: Commits, function: Cached[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Drops one key with the transaction: after its COMMIT, before its caller has the result; not if it fails."""
         reader = self._reader(function)
-        tx.on_commit(partial(self._drop, reader, reader.key(*args, **kwargs)))
+        key = reader.key(*args, **kwargs)
+        tx.on_commit(partial(reader.drop, key))
+        if (address := reader.address(key)) is not None:
+            tx.announce(address)
 
     def drop(self, function: Cached[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Drops one key now. A load that is under way is not stored, and later readers do not join it."""
         reader = self._reader(function)
-        self._drop(reader, reader.key(*args, **kwargs))
-
-    def _drop(self, reader: Reader, key: Hashable) -> None:
+        key = reader.key(*args, **kwargs)
         reader.drop(key)
-        if self.announce is not None:
-            self.announce([reader.address(key)])
+        if self.announce is not None and (address := reader.address(key)) is not None:
+            self.announce([address])
+
+    def follow(self, catch_up: Callable[[], object]) -> None:
+        """Calls `catch_up` from now on before answering, at most every `LOOK_EVERY_S`.
+
+        It gives `heard` what other processes have announced, before it returns.
+        """
+        self._around.watch.follow(catch_up)
 
     def heard(self, keys: list[str] | None) -> None:
         """Drops what another process announced; everything when None says that some may have been missed."""

@@ -153,15 +153,18 @@ def _part_text(part: Hashable) -> str:
 
 
 _SOURCE = """\
-def make(_tf_loader, _tf_get, _tf_now, _tf_in_transaction, _tf_refuse, _tf_miss, _tf_partial, _tf_normal, _tf_missing,
-         _tf_str{defaults}):
+def make(_tf_loader, _tf_get, _tf_now, _tf_watch, _tf_look, _tf_in_transaction, _tf_refuse, _tf_miss, _tf_partial,
+         _tf_normal, _tf_missing, _tf_str{defaults}):
     _tf_hits = 0
     def key({parameters}):
         return {key}
     def peek({parameters}):
         nonlocal _tf_hits
+        _tf_time = _tf_now()
+        if _tf_time >= _tf_watch.until:
+            _tf_look(_tf_time)
         _tf_entry = _tf_get({key})
-        if _tf_entry is None or _tf_entry.expires <= _tf_now():
+        if _tf_entry is None or _tf_entry.expires <= _tf_time:
             return _tf_missing
         _tf_entry.visited = True
         _tf_hits += 1
@@ -170,9 +173,12 @@ def make(_tf_loader, _tf_get, _tf_now, _tf_in_transaction, _tf_refuse, _tf_miss,
         nonlocal _tf_hits
         if _tf_in_transaction():
             _tf_refuse()
+        _tf_time = _tf_now()
+        if _tf_time >= _tf_watch.until:
+            _tf_look(_tf_time)
         _tf_key = {key}
         _tf_entry = _tf_get(_tf_key)
-        if _tf_entry is not None and _tf_entry.expires > _tf_now():
+        if _tf_entry is not None and _tf_entry.expires > _tf_time:
             _tf_entry.visited = True
             _tf_hits += 1
             return _tf_entry.value

@@ -9,9 +9,18 @@ from functools import partial, update_wrapper
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from tenfold.blocks.cache.flights import Flights
-from tenfold.blocks.cache.keys import check_sizes, compile_functions, normal, read_back, shown, template_fields
+from tenfold.blocks.cache.keys import (
+    KeyRefused,
+    check_sizes,
+    compile_functions,
+    normal,
+    read_back,
+    shown,
+    template_fields,
+)
 from tenfold.blocks.cache.memory import Memory, Table
 from tenfold.blocks.cache.policy import ENTRY_BYTES, JITTER, Entry, lifetime, size_of
+from tenfold.blocks.cache.watch import Watch
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError
 from tenfold.core.randomness import Randomness
@@ -74,6 +83,7 @@ class Surroundings:
     randomness: Randomness
     memory: Memory
     flights: Flights
+    watch: Watch
     in_transaction: Callable[[], bool]
 
 
@@ -95,6 +105,8 @@ class Reader:
             loader=loader,
             get=self._table.get,
             now=around.clock.monotonic,
+            watch=around.watch,
+            look=around.watch.look,
             in_transaction=around.in_transaction,
             refuse=self._refuse_transaction,
             miss=self._miss,
@@ -111,8 +123,12 @@ class Reader:
         """The key as text, for messages."""
         return shown(self.template, self._fields, key)
 
-    def address(self, key: Hashable) -> str:
-        """The key as text that names it in every process of the service."""
+    def address(self, key: Hashable) -> str | None:
+        """The key as text that names it in every process of the service; None for one that no process can hold."""
+        try:
+            check_sizes(self._fields, key)
+        except KeyRefused:
+            return None
         return f"{self.template}|{self.shown(key)}"
 
     def drop_shown(self, text: str) -> None:

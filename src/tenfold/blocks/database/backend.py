@@ -123,6 +123,10 @@ class Transaction(Reader, Protocol):
         """Calls back on the loop after COMMIT, before the caller has its result; never when the body is rolled back."""
         ...
 
+    def announce(self, key: str) -> None:
+        """Tells the other processes, with the commit, to drop what they remember under this key (caches use it)."""
+        ...
+
 
 ROWS_LIMIT = 100_000
 """Rows that one `all` may return; more is an error, so that a forgotten WHERE cannot fill the memory."""
@@ -153,7 +157,14 @@ class Backend(Protocol):
     """Called on the loop with what other processes on this database announce; set before `start`."""
 
     def announce(self, keys: list[str]) -> None:
-        """Tells the other processes on this database, within milliseconds. At once forgotten where there are none."""
+        """Tells the other processes on this database, within milliseconds."""
+        ...
+
+    def catch_up(self) -> bool:
+        """Gives `heard` what was announced up to now, where that does not arrive by itself; a few microseconds.
+
+        Whether there may be a newer map than this process has.
+        """
         ...
 
     async def start(self) -> None:

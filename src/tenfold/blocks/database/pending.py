@@ -46,6 +46,10 @@ class NotOpenYet:
         """A scope that waits when it is entered."""
         return _Waiting(self._opened, lambda backend: backend.fanout())
 
+    def catch_up(self) -> bool:
+        """Does nothing: what a process remembers was dropped when it got here."""
+        return False
+
     def position(self) -> Token:
         """Where the database before it was."""
         return self._position

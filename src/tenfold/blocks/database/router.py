@@ -305,6 +305,11 @@ class Router:
             bool(self.others) and any(backend.in_transaction() for backend in self.others)
         )
 
+    def catch_up(self) -> None:
+        """Gives `heard` what other processes announced up to now; adopts a newer map when the database hints at one."""
+        if self.active.catch_up():
+            self.look()
+
     def position(self) -> Token:
         """A token at or after everything this process has committed."""
         return self.active.position()

@@ -94,6 +94,16 @@ OWN_MIGRATIONS: Sequence[OwnMigration] = (
             "CREATE INDEX tf_commit_brief ON tf.tf_commit (at_us) WHERE result = ''",
         ),
     ),
+    # Version 3: keys that processes on one file tell each other to drop. On PostgreSQL they travel by NOTIFY.
+    OwnMigration(
+        version=3,
+        sqlite=(
+            """CREATE TABLE IF NOT EXISTS tf_inval (
+                seq INTEGER PRIMARY KEY, origin INTEGER NOT NULL, keys TEXT NOT NULL
+            ) STRICT""",
+        ),
+        postgres=(),
+    ),
 )
 
 CURRENT_VERSION = OWN_MIGRATIONS[-1].version

@@ -124,6 +124,7 @@ class Writer:
         self.hold_s = hold_s
         self.queue_limit = queue_limit
         self.commits = 0
+        """Batches of at least one body that were committed."""
         self.running: Job | None = None
         self._clock = clock
         self._before_commit = before_commit
@@ -350,7 +351,7 @@ class Writer:
 
     def _on_committed(self, error: BaseException | None) -> None:
         if error is None:
-            self.commits += 1
+            self.commits += bool(self._batch)
             self._finish(None)
         elif self._connection.in_transaction or _may_survive(error):
             unknown = UnknownOutcome(

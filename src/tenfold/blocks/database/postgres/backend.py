@@ -155,6 +155,10 @@ class PostgresBackend:
         """Tells the other processes on this database to drop these keys, within 5 ms or so."""
         self.signals.announce(keys)
 
+    def catch_up(self) -> bool:
+        """Does nothing: what others announce arrives by itself."""
+        return False
+
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def read(self, keys: tuple[Any, ...] | None, consistency: Consistency, snapshot: bool) -> ReadContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from tenfold.blocks.database.backend import Call
@@ -38,6 +39,10 @@ class Home(Protocol):
 
     async def ask(self, link: Link, sql: str, values: Sequence[Any]) -> Found:
         """The rows of one statement on a borrowed connection."""
+        ...
+
+    def announce(self, keys: list[str]) -> None:
+        """Tells the other processes."""
         ...
 
 
@@ -252,3 +257,6 @@ class PostgresTransaction(Access):
         if self.after is None:
             self.after = []
         self.after.append(callback)
+
+    def announce(self, key: str) -> None:
+        self.on_commit(partial(self._home.announce, [key]))

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable
 from contextvars import Context
 from typing import Any
 
-import msgspec
-
+from tenfold.blocks.database import announced
 from tenfold.blocks.database.backend import Heard
 from tenfold.core.errors import TenfoldError
 from tenfold.core.lifecycle import Background
@@ -31,7 +30,6 @@ PAYLOAD = 7_500
 KEY = 1_000
 """Bytes of a key at most; a longer one makes the others drop everything."""
 
-EVERYTHING = "*"
 ALIVE_S = 5.0
 LAST_S = 1.0
 """How long `stop` tries to send what is pending."""
@@ -44,15 +42,15 @@ def messages(keys: Iterable[str]) -> list[str]:
     parts: list[list[str]] = []
     room = 0
     for key in keys:
-        size = len(msgspec.json.encode(key)) + 1
+        size = len(announced.written([key]).encode())
         if size > KEY:
-            return [msgspec.json.encode([EVERYTHING]).decode()]
+            return [announced.written([announced.EVERYTHING])]
         if size > room:
             parts.append([])
             room = PAYLOAD
         parts[-1].append(key)
         room -= size
-    return [msgspec.json.encode(part).decode() for part in parts]
+    return [announced.written(part) for part in parts]
 
 
 class Signals(Background):
@@ -161,13 +159,8 @@ class Signals(Background):
                 await link.execute("SELECT 1")  # a connection that only listens would not notice a dead server
 
     def _arrived(self, connection: Any, pid: int, channel: str, payload: object) -> None:
-        if pid in self._own:
-            return
-        try:
-            keys = msgspec.json.decode(str(payload), type=list[str])
-        except msgspec.MsgspecError:
-            keys = [EVERYTHING]
-        self._tell(None if EVERYTHING in keys else keys)
+        if pid not in self._own:
+            self._tell(announced.read(str(payload)))
 
     def _tell(self, keys: list[str] | None) -> None:
         if self._heard is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from tenfold.blocks.database.keys import HOME_BUCKET, bucket_of
 from tenfold.blocks.database.policy import Scope
 from tenfold.blocks.database.readiness import Readiness
 from tenfold.blocks.database.scopes import swallowed
+from tenfold.blocks.database.sqlite.invalidations import Invalidations
 from tenfold.blocks.database.sqlite.scopes import SqliteReader, SqliteSnapshot, SqliteTransaction
 from tenfold.blocks.database.statement import Plan, Plans
 from tenfold.blocks.database.token import Position, Token
@@ -50,6 +52,8 @@ class SqliteBackend:
         self.config = config
         self.clock = clock
         self.heard: Heard = deaf
+        self.invalidations = Invalidations(self._hears)
+        self._announcing: asyncio.Future[Any] | None = None
         self.plans = Plans(SQLiteDialect_pysqlite(paramstyle="qmark"))
         self.writer = Writer(
             config.path,
@@ -106,7 +110,36 @@ class SqliteBackend:
             return False, str(translated(error, str(self.config.path)))
 
     def announce(self, keys: list[str]) -> None:
-        """Does nothing: other processes on this file look at it themselves."""
+        """Writes the keys down for the other processes on this file, in a transaction soon.
+
+        When it fails (no room, the file is held), they go with the next transaction that succeeds.
+        """
+        self.invalidations.told.add(keys)
+        if self._announcing is None:
+            with contextlib.suppress(Unavailable):
+                self._announcing = self.writer.submit(_nothing)
+                self._announcing.add_done_callback(self._announced)
+
+    def _announced(self, finished: asyncio.Future[Any]) -> None:
+        self._announcing = None
+        if not finished.cancelled():
+            finished.exception()  # see `announce`
+
+    def catch_up(self) -> bool:
+        """Looks at what other processes have committed, and gives `heard` the keys that they dropped.
+
+        Whether somebody changed the file's schema: a move or a migration has passed, and there may be a newer map.
+        """
+        if self._closed:
+            return False
+        try:
+            return self.invalidations.look(self.reader, self.writer.commits)
+        except sqlite3.Error:
+            self.invalidations.forget()
+            return False
+
+    def _hears(self, keys: list[str] | None) -> None:
+        self.heard(keys)
 
     def position(self) -> Token:
         """A token at or after everything this process has committed; empty before its first commit."""
@@ -120,6 +153,7 @@ class SqliteBackend:
 
     def _number(self, connection: sqlite3.Connection) -> None:
         self._seq = connection.execute(_NEXT_SEQ).fetchone()[0]
+        self.invalidations.write(connection, self._seq, self.writer.commits)
 
     def _tick(self) -> int:
         self._ticks += 1
@@ -157,6 +191,8 @@ class SqliteBackend:
             call.codec.check(result)
         else:
             result = self._recorded(call, connection, result)
+        if tx.told:
+            self.invalidations.told.add(tx.told)
         job.after = tx.after
         return result
 
@@ -246,6 +282,10 @@ class SqliteBackend:
         if self._closed:
             raise _closed()
         return asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
+
+def _nothing(connection: sqlite3.Connection, job: Job) -> None:
+    """A body for a transaction that only carries announcements."""
 
 
 def _closed() -> Unavailable:

@@ -148,13 +148,14 @@ class SqliteSnapshot(_Access):
 class SqliteTransaction(_Direct):
     """A body's tx. Statements run at once on the writer's connection; nothing here ever suspends."""
 
-    __slots__ = ("after", "failed", "open")
+    __slots__ = ("after", "failed", "open", "told")
 
     def __init__(self, backend: Home, connection: sqlite3.Connection, call: Call) -> None:
         super().__init__(backend, connection, call.scope, call.keys)
         self.open = True
         self.failed: BaseException | None = None
         self.after: list[Callable[[], object]] | None = None
+        self.told: list[str] | None = None
 
     def _rows(self, statement: Any, params: Mapping[str, Any], limit: int) -> list[Any]:
         plan = self._admitted(statement, params)
@@ -200,3 +201,10 @@ class SqliteTransaction(_Direct):
         if self.after is None:
             self.after = []
         self.after.append(callback)
+
+    def announce(self, key: str) -> None:
+        if not self.open:
+            raise over("A tx was used after its transaction had ended.")
+        if self.told is None:
+            self.told = []
+        self.told.append(key)
