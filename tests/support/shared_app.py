@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Column, bindparam, insert, select, update
 
-from tenfold import Tenfold, Transaction, home, sharded_by
+from tenfold import MISSING, Tenfold, Transaction, home, sharded_by
 from tenfold.blocks.database.types import Int64, Text
 
 tf = Tenfold("victim")
@@ -23,12 +23,21 @@ SET = update(counters).where(counters.c.name == bindparam("of"))
 DRAW = insert(drawn)
 
 
+@tf.cache.read("counter:{name}", ttl="1h")
+async def remembered(name: str) -> int:
+    """The counter's value, from this process's memory while nobody has changed it."""
+    async with tf.database.read(key=name) as db:
+        row = await db.one_or_none(FIND, name=name)
+    return 0 if row is None else row.value
+
+
 @tf.database.transaction(key="name")
 async def add(tx: Transaction, name: str) -> int:
     """Adds one, by reading first: two at once would lose one if they were not kept apart."""
     row = await tx.one_or_none(FIND, name=name)
     value = 1 if row is None else row.value + 1
     await (tx.run(FIRST, name=name, value=value) if row is None else tx.run(SET, of=name, value=value))
+    tf.cache.invalidate(tx, remembered, name)
     return value
 
 
@@ -39,13 +48,16 @@ async def note(tx: Transaction, found: str) -> None:
 
 
 async def answers(scope: Any, receive: Any, send: Any) -> None:
-    """POST /add/NAME, GET /value/NAME, POST /draw."""
+    """POST /add/NAME, GET /value/NAME, GET /remembered/NAME, POST /draw."""
     if scope["type"] != "http":
         raise RuntimeError("only http")
     _, what, *rest = scope["path"].split("/")
     answer: dict[str, Any] = {"pid": os.getpid()}
     if what == "add":
         answer["value"] = await add(name=rest[0])
+    elif what == "remembered":
+        answer["known"] = int(remembered.peek(rest[0]) is not MISSING)
+        answer["value"] = await remembered(rest[0])
     elif what == "value":
         async with tf.database.read(key=rest[0]) as db:
             row = await db.one_or_none(FIND, name=rest[0])
