@@ -85,6 +85,34 @@ def test_a_keyed_write_that_kills_every_server_is_not_called_unapplied(tmp_path:
         assert (status, told["status"], told["code"]) == (503, 503, "TF-UNAVAILABLE"), "nobody has seen this one"
 
 
+@pytest.mark.parametrize(("method", "headers", "size"), [("GET", {}, 0), ("POST", KEYED, 20_000), ("PUT", {}, 3)])
+def test_the_same_is_so_while_no_server_seems_well(
+    tmp_path: Path, method: str, headers: dict[str, str], size: int
+) -> None:
+    with street(tmp_path, 2) as (door, webs, _):
+        for web in webs:
+            web.mark("unready")
+        for web in webs:
+            door.check_says(web, "DOWN")
+        status, told = ask(door, method, "/die-once/a", b"x" * size or None, headers)
+        again = method == "GET" or bool(headers)
+        assert (status, told.get("size"), told.get("code")) == (
+            (200, size, None) if again else (502, None, "TF-UNKNOWN")
+        )
+        assert times_begun(webs, "/die-once/a") == (2 if again else 1)
+
+
+def test_a_request_that_kills_every_server_it_meets_ends_few_of_them_also_while_none_seems_well(tmp_path: Path) -> None:
+    with street(tmp_path, 7, hold_s=1.0) as (door, webs, _):
+        for web in webs:
+            web.mark("unready")
+        for web in webs:
+            door.check_says(web, "DOWN")
+        status, told = ask(door, "POST", "/die", b"abc", KEYED)
+        assert (status, told["code"]) == (502, "TF-UNKNOWN")
+        assert 2 <= times_begun(webs, "/die") <= 5
+
+
 def answers_itself(web: Web) -> None:
     """Waits until it answers: on a busy machine the next one would be killed before this one has begun."""
     connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)

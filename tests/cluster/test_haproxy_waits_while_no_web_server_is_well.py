@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from haproxy import Door, Web, needs_haproxy, run, street
+from haproxy import Door, needs_haproxy, street
 
 from tenfold.topology.map import BalancerMap
 
@@ -26,17 +26,6 @@ def ask(door: Door, path: str, method: str = "GET") -> tuple[int, float, bytes]:
         return answer.status, time.monotonic() - began, answer.read()
     finally:
         connection.close()
-
-
-def check_says(door: Door, web: Web, status: str) -> None:
-    """Waits until HAProxy has that opinion of a server."""
-    deadline = time.monotonic() + 15
-    while True:
-        stats = run(door.runtime.stats())
-        if any(one.name == web.name and one.backend == "web" and one.status == status for one in stats.servers):
-            return
-        assert time.monotonic() < deadline, stats
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -60,12 +49,12 @@ def test_a_server_that_says_it_is_not_ready_is_asked_when_there_is_no_better_one
         for web in webs:
             web.mark("unready")
         for web in webs:
-            check_says(door, web, "DOWN")
+            door.check_says(web, "DOWN")
         status, seconds, _ = ask(door, "/echo", "POST")
         assert status == 200
         assert seconds < 1
         webs[1].mark("unready", False)
-        check_says(door, webs[1], "UP")
+        door.check_says(webs[1], "UP")
         names = {json.loads(ask(door, "/echo")[2])["name"] for _ in range(6)}
         assert names == {"web-2"}, "one that is ready is better than one that is not"
 

@@ -129,7 +129,10 @@ class Door:
             status = self.status(node)
             return status["haproxy_pid"] if status["haproxy_pid"] != other_than and status["ready"] else None
 
-        return until(look, f"{node} has its HAProxy")
+        try:
+            return until(look, f"{node} has its HAProxy")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.house.log(node)}\n{self.status(node)}") from None
 
     def haproxies(self, node: str = "balancer-1") -> list[int]:
         """The pids of all that work in that balancer's folder."""

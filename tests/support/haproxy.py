@@ -247,6 +247,16 @@ class Door:
         """One round of reconciliation; the commands that were carried out."""
         return run(follow(self.runtime, current, ejected))
 
+    def check_says(self, web: Web, status: str) -> None:
+        """Waits until HAProxy has that opinion of a server."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            stats = run(self.runtime.stats())
+            if any(one.name == web.name and one.backend == "web" and one.status == status for one in stats.servers):
+                return
+            assert time.monotonic() < deadline, stats
+            time.sleep(0.05)
+
     def close(self) -> None:
         for process in self.processes:
             process.kill()

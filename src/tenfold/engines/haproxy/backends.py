@@ -67,6 +67,8 @@ def hold(basis: Basis, servers: Iterable[Wanted]) -> str:
         f"timeout connect {milliseconds(HOLD_STEP_S)}",
         f"retries {attempts}",
         "retry-on conn-failure",
+        # A server that dies under a request leaves `web` without an answer, too: that one knows what to send again.
+        "errorfile 502 /dev/null",
         f"option redispatch {HOLD_TRIES}",
         f"http-request set-timeout server {milliseconds(STREAM_S)} if {{ req.hdr(accept) -m sub text/event-stream }}",
         *(f"server {one.name} {one.address} weight {one.weight} {hold_options(basis.current)}" for one in servers),
