@@ -20,6 +20,7 @@ from tenfold.hosts.process import Process, Reaper, adopt
 from tenfold.serve.balancer.folder import CANDIDATE, Folder
 from tenfold.serve.balancer.policy import (
     ANSWERS_WITHIN_S,
+    ASKED,
     HANGS_AFTER_S,
     Found,
     Leaving,
@@ -88,7 +89,7 @@ class Haproxies:
             process = adopt(identity)
             if process is not None:
                 lives[generation] = self._life(generation, process)
-        found = await asyncio.gather(*(self.listen_to(life) for life in lives.values()))
+        found = await asyncio.gather(*(self.listen_to(life, ASKED) for life in lives.values()))
         decided = take_over(found)
         for generation in decided.kill:
             lives[generation].process.kill()
@@ -99,8 +100,8 @@ class Haproxies:
             self.serving.ready_at = self._clock.monotonic()
             log.info("Took over the HAProxy that runs (pid %d).", self.serving.pid)
 
-    async def listen_to(self, life: Life) -> Found:
-        """What it says when it is asked."""
+    async def listen_to(self, life: Life, times: int = 1) -> Found:
+        """What it says when it is asked, so many times as long as it says nothing."""
         voice: Voice = "answers"
         stopping = False
         try:
@@ -109,11 +110,13 @@ class Haproxies:
         except wire.NotRunning:
             voice = "closed"
         except TenfoldError:
+            if times > 1:
+                return await self.listen_to(life, times - 1)
             voice = "silent"
         return Found(life.generation, voice, stopping)
 
     def _life(self, generation: int, process: Process) -> Life:
-        return Life(generation, process, Runtime(self._folder.admin_path(generation), HANGS_AFTER_S))
+        return Life(generation, process, Runtime(self._folder.admin_path(generation), HANGS_AFTER_S / ASKED))
 
     # Starting
 

@@ -8,6 +8,8 @@ from typing import Literal
 
 HANGS_AFTER_S = 3.0
 """A HAProxy that has not answered for so long does not serve either: it is killed and started again."""
+ASKED = 2
+"""So often it is asked before that."""
 ANSWERS_WITHIN_S = 5.0
 """A new HAProxy that has not answered within that time is given up; the old one goes on."""
 LEAVES_LATE_S = 2.0
