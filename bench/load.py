@@ -19,6 +19,8 @@ MIX = ((FRESH, 0.2), (KEPT, 0.6), (IDLE, 0.2))
 """Parts of the requests: on a connection of their own, on busy ones, and on ones that rest for up to two seconds."""
 IDLE_MOST_S = 2.0
 LIMIT_S = 30.0
+MOST_OPEN = 5000
+"""Requests that wait at once; with more than these the load, or what it measures, does not keep up."""
 
 
 class _Connection(asyncio.Protocol):
@@ -56,6 +58,8 @@ class _Connection(asyncio.Protocol):
     async def ask(self, request: bytes) -> int:
         """Sends it; the status."""
         assert self.transport is not None
+        if self.closes:
+            raise ConnectionResetError("closed before it was used")
         self.waiting = asyncio.get_running_loop().create_future()
         self.transport.write(request)
         return int((await asyncio.wait_for(self.waiting, LIMIT_S))[9:12])
@@ -101,6 +105,8 @@ class Load:
         while not self._leaving:
             while (due := began + number / self.rate) <= time.time():
                 number += 1
+                if len(open_ones) > MOST_OPEN:
+                    raise RuntimeError(f"{len(open_ones)} requests wait: this machine cannot carry {self.rate}/s now.")
                 kind = chosen.choices(kinds, weights)[0]
                 task = asyncio.create_task(self._one(due, kind, chosen))
                 open_ones.add(task)
