@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from tenfold.core.errors import StorageDamaged
-from tenfold.core.files import atomic_write, private_dir, storage_errors
+from tenfold.core.files import FileLock, atomic_write, private_dir, storage_errors
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
 
 DOOR = "door"
 """The name of the secret by which web servers know a request that comes from a balancer of theirs."""
 
+LOCK = ".lock"
+"""The file in their folder that is locked while one is made: for a few milliseconds, once."""
 SECRET_BYTES = 24
 """Random bytes in a generated secret: 192 bits."""
 
@@ -39,12 +41,17 @@ class Secrets:
         return text
 
     def ensure(self, name: str) -> str:
-        """The secret; a random one is made and saved the first time."""
+        """The secret; a random one is made and saved the first time. Of several processes that ask for it then, one
+        makes it and all get the same."""
         found = self.find(name)
-        if found is None:
-            found = self._randomness.bytes(SECRET_BYTES).hex()
-            self.save(name, found)
-        return found
+        if found is not None:
+            return found
+        with FileLock(private_dir(self.folder) / LOCK):
+            found = self.find(name)
+            if found is None:
+                found = self._randomness.bytes(SECRET_BYTES).hex()
+                self.save(name, found)
+            return found
 
     def save(self, name: str, secret: str) -> None:
         """Replaces the secret, durably. Raises `StorageFull` or `UsageError` when it cannot be saved."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,20 @@ def test_it_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     assert secrets.ensure("other") != one
     assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "secrets/one").stat().st_mode) == 0o600
+
+
+def test_many_that_ask_for_it_at_the_same_moment_get_the_same_one(tmp_path: Path) -> None:
+    together = threading.Barrier(8)
+
+    def ask() -> str:
+        secrets = Secrets(tmp_path)
+        assert secrets.find("one") is None
+        together.wait()
+        return secrets.ensure("one")
+
+    with ThreadPoolExecutor(8) as pool:
+        told = {one.result() for one in [pool.submit(ask) for _ in range(8)]}
+    assert told == {Secrets(tmp_path).find("one")}
 
 
 def test_one_that_is_given_is_kept_as_it_is(tmp_path: Path) -> None:
