@@ -55,6 +55,22 @@ def test_a_killed_haproxy_is_started_again_at_once_and_only_what_it_had_begun_fa
     assert len(load.failures) <= kills * sum(clients.values())
 
 
+def test_one_killed_while_the_one_before_it_still_drains_is_started_again_at_once(door: Door) -> None:
+    door.start("web-1")
+    before = door.haproxy()
+    with door.house.connect() as idle:
+        idle.sendall(b"GET / HTTP/1.1\r\nHost: small\r\n\r\n")
+        assert idle.recv(65536).startswith(b"HTTP/1.1 200")
+        door.publish(balancer=BalancerMap(header_timeout_s=11.0))
+        reloaded = door.haproxy(other_than=before)
+        os.kill(reloaded, signal.SIGKILL)
+        begun = time.monotonic()
+        assert door.haproxy(other_than=reloaded) != before
+        assert time.monotonic() - begun < 5.0
+        assert before in door.haproxies(), "it waits for its client"
+        assert door.who() == "web-1"
+
+
 def test_connections_wait_while_the_only_haproxy_is_started_again(door: Door) -> None:
     door.start("web-1")
     with Load(door.house.port, fresh=4, keep_alive=0, idle=0, slow=0) as load:

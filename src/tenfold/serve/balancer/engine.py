@@ -55,6 +55,8 @@ class Life:
         self.runtime = runtime
         self.ready_at: float | None = None
         self.leaving_since: float | None = None
+        self.replaced = asyncio.Event()
+        """Set when another one serves in its place, long before it ends."""
         self.ours = False
         """Whether this process started it, so that it knows the way to a successor."""
 
@@ -65,6 +67,15 @@ class Life:
     @property
     def runs(self) -> bool:
         return not self.process.ended.is_set()
+
+    async def over(self) -> None:
+        """Returns when it has ended, or another one has taken its place."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self.process.ended, self.replaced)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
 
 class Haproxies:
@@ -179,6 +190,8 @@ class Haproxies:
     async def replace_by(self, fresh: Life) -> None:
         """From now on `fresh` serves; the one before accepts nothing more and ends after its last request."""
         old, self.serving = self.serving, fresh
+        if old is not None:
+            old.replaced.set()
         if old is not None and old.runs:
             if old.ours:
                 await send_to_successor(old.runtime)

@@ -277,7 +277,7 @@ class Follower:
         while not leaving():
             life = self._haproxies.serving
             assert life is not None, "begin() starts one"
-            await life.process.ended.wait()
+            await life.over()
             if leaving() or life is not self._haproxies.serving:
                 continue
             ended_at = self._clock.monotonic()
