@@ -76,6 +76,29 @@ def test_a_snapshot_and_a_fanout_end_on_the_database_before(pair: Pair) -> None:
     run(work())
 
 
+def test_a_process_that_slept_through_a_move_looks_for_its_map_before_it_answers_from_memory(pair: Pair) -> None:
+    async def work() -> None:
+        switched: list[str] = []
+        async with started(pair.map(1, "sqlite", "postgres")):
+            await database.prepared(10)
+            database.catch_up()
+            database.look = lambda: database.adopt(pair.map(2, "postgres"))
+            database.on_switch = lambda: switched.append("everything is dropped")
+            await open_account("ann", 5)
+            database.catch_up()
+            assert switched == [], "a commit is no move"
+            pair.fence("sqlite")
+            database.catch_up()
+            assert switched == ["everything is dropped"]
+            async with database.fanout() as db:
+                assert await db.scalar(COUNT_ACCOUNTS) == 0, "it is on the other database"
+            database.catch_up()
+        database.catch_up()  # closed: nothing to hear
+        database.on_switch = lambda: None
+
+    run(work())
+
+
 def test_what_the_fence_refuses_runs_once_more_where_the_newer_map_says(pair: Pair) -> None:
     async def work() -> None:
         ran: list[str] = []

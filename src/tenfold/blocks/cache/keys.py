@@ -23,6 +23,7 @@ TEXT_MAX = 512
 
 INT_BITS_MAX = 128
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]*")
 _LITERAL = re.compile(r"[A-Za-z0-9_.-]+")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)\}")
 _PREFIX = "_tf_"
@@ -143,6 +144,8 @@ def _part_of(text: str) -> Hashable:
 
 def _part_text(part: Hashable) -> str:
     if isinstance(part, str):
+        if _PLAIN.fullmatch(part):
+            return part
         return quote(part, safe="", errors="surrogatepass").replace("~", "%7E")
     if part is None:
         return "~n"
