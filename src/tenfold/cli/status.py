@@ -39,6 +39,7 @@ def status_lines(facts: Facts) -> list[str]:
     if facts["database"] and facts["nodes"]:
         lines.append(_database_line(facts["database"]))
     lines += _route_lines(facts) if facts["nodes"] else []
+    lines += [f"  {sentence}" for sentence in facts["waiting"]]
     return lines + _move_lines(facts["move"]) + _advice(facts)
 
 
@@ -92,11 +93,9 @@ def _many(count: int, what: str) -> str:
 
 def _route_lines(facts: Facts) -> list[str]:
     """What goes to other services; nothing does before there is a balancer."""
-    behind = (facts["public"] or {}).get("door") == "balancer"
-    waits = "" if behind else "  (waits for step 3)"
-    return [
-        f"  route       {route['host']}{route['path']} to {', '.join(route['to'])}{waits}" for route in facts["routes"]
-    ]
+    if (facts["public"] or {}).get("door") != "balancer":
+        return []
+    return [f"  route       {route['host']}{route['path']} to {', '.join(route['to'])}" for route in facts["routes"]]
 
 
 def _database_line(database: Facts) -> str:

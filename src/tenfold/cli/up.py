@@ -11,6 +11,7 @@ from tenfold.control.deployment import UP_LIMIT_S, Deployment, Running
 from tenfold.control.place import Place
 from tenfold.control.standing import address_of, tls_address_of
 from tenfold.core.units import parse_duration
+from tenfold.topology.targets import waiting
 
 
 def say(text: str) -> None:
@@ -46,7 +47,9 @@ def _words(context: Context, running: Running) -> str:
     lines += [f"  changed: {change}" for change in running.changed]
     lines += ["", f"  service   {address_of(current)}"]
     lines += [f"            {tls_address_of(current)}"] if tls_address_of(current) else []
-    lines += [f"  metrics   {address_of(current)}/metrics"] if current.web.metrics != "off" else []
+    metrics = current.web.metrics == "public" or (current.web.metrics == "loopback" and current.public.door == "web")
+    lines += [f"  metrics   {address_of(current)}/metrics"] if metrics else []
+    lines += [f"  {sentence}" for sentence in waiting(current)]
     lines += [
         f"  state     {current.state}",
         "",

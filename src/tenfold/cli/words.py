@@ -17,6 +17,7 @@ def plan_words(plan: Facts) -> list[str]:
     if plan["changes"]:
         lines += ["", "tenfold.toml differs from what runs; `tenfold up` brings that about:"]
         lines += [f"  {change}" for change in plan["changes"]]
+    lines += plan.get("waiting", [])
     for move in plan["moves"]:
         lines += ["", f"{move['name']}: {move['title']}.", *_stage_lines(move), *_figures(move)]
     if plan.get("same"):

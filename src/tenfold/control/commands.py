@@ -25,7 +25,7 @@ from tenfold.hosts import wire
 from tenfold.moves.base import State
 from tenfold.topology.diff import Change
 from tenfold.topology.map import Map
-from tenfold.topology.targets import needs_new_processes
+from tenfold.topology.targets import needs_new_processes, waiting
 from tenfold.topology.wants import wants_of
 
 Note = Callable[..., None]
@@ -66,6 +66,7 @@ class Commands:
             "step": current.step,
             "to_step": wish.step,
             "changes": [str(change) for change in plan.changes],
+            "waiting": list(waiting(content)) if wish.step < current.step or not moves else [],
             "moves": moves,
             "open": facts_of(state) if state.open else None,
             "empty": plan.empty and not wish.moves and not state.open,

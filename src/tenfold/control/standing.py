@@ -16,6 +16,7 @@ from tenfold.core.errors import TenfoldError
 from tenfold.hosts import wire
 from tenfold.hosts.client import KeeperClient, left_running
 from tenfold.topology.map import Map, NodeMap
+from tenfold.topology.targets import waiting
 from tenfold.topology.wants import wants_of
 
 CONTROLLER = "controller"
@@ -38,7 +39,7 @@ def facts_of(place: Place, keeper: KeeperClient) -> Facts:
 
     `state` is `running`, `starting`, `failed`, `degraded` (something does not run that should) or `stopped`. `nodes`
     are the web servers with their version, traffic and private address, `balancers` what stands before them; `public`
-    says which of them has the door.
+    says which of them has the door, `waiting` what tenfold.toml asks for that has no effect on this step.
     """
     current = place.read_map()
     runs = _keeper_facts(keeper)
@@ -62,6 +63,7 @@ def facts_of(place: Place, keeper: KeeperClient) -> Facts:
         "balancers": balancers,
         "public": _public(current),
         "routes": [msgspec.to_builtins(route) for route in current.routes] if current else [],
+        "waiting": list(waiting(current)) if current else [],
         "engines": _engines(children),
         "database": _database(current),
         "move": _open_move(place, controller),
