@@ -224,6 +224,7 @@ class Load:
         await asyncio.gather(
             *(self._client(kind, place) for kind, count in self._kinds.items() for place in range(count))
         )
+        await asyncio.sleep(0.05)  # an encrypted connection is not closed at once
 
     async def _client(self, kind: str, place: int) -> None:
         conn: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -237,7 +238,7 @@ class Load:
                 self.failures.append(f"{kind}: {error!r}")
                 again = False
             if not again and conn is not None:
-                conn[1].close()
+                conn[1].transport.abort()
                 conn = None
             if kind == "idle":
                 pause = (pause * 1.7 + place * 0.03) % 2.0
@@ -245,7 +246,7 @@ class Load:
             elif kind == "fresh":
                 await asyncio.sleep(0.002)
         if conn is not None:
-            conn[1].close()
+            conn[1].transport.abort()
 
     async def _one(self, conn: tuple[asyncio.StreamReader, asyncio.StreamWriter], kind: str) -> bool:
         reader, writer = conn
