@@ -209,6 +209,28 @@ def test_told_keys_are_kept_once_and_within_bounds() -> None:
     assert read("{}") is None
 
 
+def test_what_is_announced_while_a_batch_is_on_its_way_goes_with_the_next(tmp_path: Path) -> None:
+    async def work() -> None:
+        backend = SqliteBackend(SqliteKit().create(tmp_path, MetaData()), MetaData(), SYSTEM_CLOCK, print)
+        await backend.start()
+        told, hit = set(), 0
+        async with asyncio.timeout(20):
+            for number in range(20):
+                backend.announce([f"{number}"])
+                while backend.invalidations.told:
+                    await asyncio.sleep(0)
+                hit += backend._announcing is not None  # its COMMIT is not done yet
+                backend.announce([f"{number} too"])
+                while f"{number} too" not in told:
+                    rows = backend.reader.execute("SELECT keys FROM tf_inval").fetchall()
+                    told |= {key for (keys,) in rows for key in read(keys) or ()}
+                    await asyncio.sleep(0)
+        assert hit
+        await backend.stop()
+
+    asyncio.run(work())
+
+
 def test_a_file_that_cannot_be_read_makes_a_process_forget(tmp_path: Path) -> None:
     async def work() -> None:
         backend = SqliteBackend(SqliteKit().create(tmp_path, MetaData()), MetaData(), SYSTEM_CLOCK, print)

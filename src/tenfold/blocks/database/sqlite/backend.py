@@ -122,8 +122,9 @@ class SqliteBackend:
 
     def _announced(self, finished: asyncio.Future[Any]) -> None:
         self._announcing = None
-        if not finished.cancelled():
-            finished.exception()  # see `announce`
+        failed = finished.cancelled() or finished.exception() is not None
+        if self.invalidations.told and not failed:
+            self.announce([])  # what came after the batch was written, and before it was done
 
     def catch_up(self) -> bool:
         """Looks at what other processes have committed, and gives `heard` the keys that they dropped.
