@@ -71,6 +71,7 @@ class BringingUp:
         else:
             await self.start_all(wanted, wanted.nodes)
             self._want_version(wanted)
+        await self._coding.served(wanted)
         await self._tell(wanted)
         self._note("started", epoch=wanted.epoch, nodes=[node.name for node in wanted.nodes])
         return wanted

@@ -4,6 +4,7 @@ removed again when nothing needs it. Versions are made on disk by versions.py; t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tenfold.control.place import Place
 from tenfold.control.sources import NotCode
 from tenfold.control.versions import Version, Versions
 from tenfold.core.clock import Clock
+from tenfold.core.errors import TenfoldError
 from tenfold.topology.map import Map
 from tenfold.topology.wants import wants_of
 
@@ -74,7 +76,7 @@ class Coding:
         return running if running in same else (same or [""])[-1]
 
     async def chosen(self, name: str, current: Map) -> str:
-        """The version that a rollback leads to: `name`, or the newest before the one that runs. Raises TF-VERSION."""
+        """The version that a rollback leads to: `name`, or what served before the one that runs. Raises TF-VERSION."""
         if name:
             return (await asyncio.to_thread(self._versions.find, name)).id
         return (await asyncio.to_thread(self._versions.before, wants_of(current).version)).id
@@ -82,6 +84,11 @@ class Coding:
     async def remove(self, name: str) -> None:
         """Removes a version that nothing runs."""
         await asyncio.to_thread(self._versions.remove, name)
+
+    async def served(self, current: Map) -> None:
+        """Clients come to the version of this map: remembered for a rollback. A disk that is full does not stop it."""
+        with contextlib.suppress(TenfoldError):
+            await asyncio.to_thread(self._versions.note_served, wants_of(current).version)
 
     async def tidy(self, using: Iterable[str]) -> None:
         """Keeps the last few versions and those in use."""

@@ -201,6 +201,7 @@ class Commands:
         made = str(state.facts.get("made", ""))
         if state.result == "undone" and made and made not in _versions_in(current):
             await self._coding.remove(made)  # it failed, and it was made for this move alone
+        await self._coding.served(current)
         await self._coding.tidy(_versions_in(current))
 
     async def _go_on(self, current: Map, wish: Wish) -> None:

@@ -26,6 +26,9 @@ MANIFEST = ".tenfold-version.json"
 KEPT = 3
 """Versions that stay beside the ones that run."""
 
+ROW = 100
+"""How many versions that have served are remembered by name."""
+
 _NAME = re.compile(r"v([1-9][0-9]*)")
 _DRAFT = re.compile(r"\.v[1-9][0-9]*\.(new|old)")
 
@@ -56,6 +59,13 @@ def number_of(name: str) -> int:
     return int(found[1]) if found else 0
 
 
+def row_with(served: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """The row of versions that have served once `name` serves: a new one comes last, an earlier one ends the row."""
+    if not number_of(name):
+        return served
+    return served[: served.index(name) + 1] if name in served else (*served, name)[-ROW:]
+
+
 class Versions:
     """The versions of one deployment. It blocks on the disk: never call it on the event loop."""
 
@@ -63,6 +73,7 @@ class Versions:
         self.place = place
         self.folder = place.state / "versions"
         self._counter = self.folder / "last"
+        self._served = self.folder / "served.json"
         self._clock = clock
 
     def digest(self, source: Path | None = None) -> str:
@@ -110,15 +121,35 @@ class Versions:
         raise UsageError(f"There is no version {name}.", hint=f"{there} See `tenfold versions`.", code="TF-VERSION")
 
     def before(self, name: str) -> Version:
-        """The newest version older than `name`: where `rollback` leads. Raises `UsageError` when there is none."""
-        older = [version for version in self.list() if version.number < number_of(name)]
+        """The version that served before `name`: where `rollback` leads. Raises `UsageError` when there is none.
+
+        One that was gone back from does not count: who goes back twice wants to be further back.
+        """
+        known = {version.id: version for version in self.list()}
+        served = self.served()
+        row = served[: served.index(name)] if name in served else sorted(known, key=number_of)
+        older = [one for one in row if one in known and (name in served or number_of(one) < number_of(name))]
         if older:
-            return older[-1]
+            return known[older[-1]]
         raise UsageError(
             f"No version is kept from before {name or 'the folder itself'}, so there is nothing to go back to.",
             hint="See `tenfold versions`; `tenfold deploy PATH` brings any other code.",
             code="TF-VERSION",
         )
+
+    def served(self) -> tuple[str, ...]:
+        """The names of the versions that have served, in order, without those that were gone back from."""
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            return msgspec.json.decode(self._served.read_bytes(), type=tuple[str, ...])
+        return ()
+
+    def note_served(self, name: str) -> None:
+        """Clients come to this version now. Raises the errors of the disk."""
+        before = self.served()
+        after = row_with(before, name)
+        if after != before:
+            with self._turn():
+                atomic_write(self._served, msgspec.json.encode(after))
 
     def of_digest(self, digest: str) -> Version | None:
         """The newest version with that content, if there is one."""
@@ -137,9 +168,11 @@ class Versions:
                 sync_dir(self.folder)
 
     def keep_last(self, count: int = KEPT, using: Collection[str] = ()) -> tuple[str, ...]:
-        """Removes all but the newest `count` versions and those in `using`; the names of the removed."""
-        known = self.list()
-        spare = [version.id for version in known[: max(0, len(known) - count)] if version.id not in using]
+        """Removes all but the newest `count` versions, the last `count` that served, and those in `using`; the names of
+        the removed."""
+        known = [version.id for version in self.list()]
+        kept = {*known[-count:], *[name for name in self.served() if name in known][-count:], *using}
+        spare = [name for name in known if name not in kept]
         for name in spare:
             self.remove(name)
         return tuple(spare)

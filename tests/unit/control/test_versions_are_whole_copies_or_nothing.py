@@ -10,11 +10,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tenfold.control import sources, versions
 from tenfold.control.place import Place
 from tenfold.control.sources import NotCode
-from tenfold.control.versions import MANIFEST, Versions, number_of
+from tenfold.control.versions import MANIFEST, Versions, number_of, row_with
 from tenfold.core.errors import StorageFull, UsageError
 
 SPEC = '[service]\nname = "shop"\napp = "shop.app:app"\n'
@@ -362,3 +364,45 @@ def test_a_full_disk_under_pip_is_told_as_such(
     monkeypatch.setattr(sources, "run_quietly", lambda *_: said)
     with pytest.raises(StorageFull):
         known.take(wheel(tmp_path))
+
+
+def test_a_rollback_leads_to_what_served_before_and_never_to_what_was_gone_back_from(known: Versions) -> None:
+    for _ in range(4):
+        known.take()
+    for name in ("v1", "v2", "v1", "v3", "v4"):  # v2 was gone back from
+        known.note_served(name)
+    assert known.served() == ("v1", "v3", "v4")
+    assert known.before("v4").id == "v3"
+    assert known.before("v3").id == "v1"
+    known.remove("v3")
+    assert known.before("v4").id == "v1"
+    with pytest.raises(UsageError, match="No version is kept from before v1"):
+        known.before("v1")
+    known.note_served("")
+    assert known.served() == ("v1", "v3", "v4"), "the folder itself is no version"
+
+
+def test_what_served_before_is_kept_whatever_failed_since(known: Versions) -> None:
+    known.note_served(known.take().id)
+    for _ in range(6):
+        known.take()
+    assert known.keep_last(3, {"v1"}) == ("v2", "v3", "v4")
+    known.note_served(known.take().id)
+    assert "v1" not in known.keep_last(3, {"v8"})
+    assert known.before("v8").id == "v1"
+
+
+def test_a_damaged_row_is_no_reason_to_stop(known: Versions) -> None:
+    for _ in range(2):
+        known.note_served(known.take().id)
+    known.folder.joinpath("served.json").write_bytes(b"{")
+    assert known.before("v2").id == "v1", "by the numbers, then"
+
+
+@given(names=st.lists(st.integers(1, 6).map(lambda number: f"v{number}"), max_size=30))
+def test_the_row_never_has_a_version_twice_and_ends_with_the_one_that_serves(names: list[str]) -> None:
+    row: tuple[str, ...] = ()
+    for name in names:
+        row = row_with(row, name)
+        assert row[-1] == name
+        assert len(set(row)) == len(row)
