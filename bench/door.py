@@ -54,6 +54,9 @@ async def commanded(folder: Path, port: int, code: str, rounds: int) -> tuple[li
         began = time.time()
         await asyncio.to_thread(tenfold, folder, *words, "--yes")
         spans.append((name, began, time.time()))
+        found = told(load.answers, *spans[-1][1:])
+        took = f"{spans[-1][2] - began:.1f} s, longest {found.longest_s * 1000:.0f} ms, {found.failed} failed"
+        print(f"{name}: {took} {found.errors or ''}", file=sys.stderr, flush=True)
 
     try:
         for _ in range(rounds):

@@ -38,6 +38,7 @@ from tenfold.core.errors import TenfoldError, Unavailable, UsageError
 from tenfold.core.files import private_dir
 from tenfold.drivers.sqlite import WriterLock
 from tenfold.serve.loading import load_app
+from tenfold.serve.pace import gently
 from tenfold.topology import map as maps
 
 __all__ = [
@@ -193,7 +194,9 @@ def migrate_map(
     Raises what `migrate` raises, MigrationRefused while a move needs the database as it is, and on a server the errors
     TF-PG-... of a login that fails.
     """
-    service, root = load_service(wanted, version), Path(wanted.code_of(version))
+    with gently(phase is not None):  # half of a deploy, beside those that serve
+        service = load_service(wanted, version)
+    root = Path(wanted.code_of(version))
     if wanted.database.backend == "postgres":
         from tenfold.control.migrations.server import migrate_on_server  # noqa: PLC0415 - SQLite does not wait for it
 

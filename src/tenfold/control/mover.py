@@ -44,6 +44,8 @@ from tenfold.moves.registry import find_builder
 _CLEAN_UP_S = 10.0
 """How long a stage that was cut off may take to end."""
 _LOOK_S = 0.02
+PLANS_AT = 10
+"""How much lower than those that serve the priority of a process is that only plans."""
 
 
 class Mover:
@@ -240,6 +242,7 @@ async def _work(place: Place, task: Task, *, plan: bool) -> dict[str, Any]:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, current.cancel)
     if plan:
+        os.nice(PLANS_AT)  # it only reads, and nobody waits for it but a person
         return {"plans": await planned(place, task, SYSTEM_CLOCK)}
     state = await Mover(place, task, SYSTEM_CLOCK).run()
     return {"move": state.move, "id": state.id, "result": state.result, "reason": state.reason}

@@ -34,6 +34,7 @@ from tenfold.serve.errorlog import error_line, log_to_stderr
 from tenfold.serve.loading import load_app
 from tenfold.serve.metrics import BUCKETS_S
 from tenfold.serve.node import Facts, NodeSocket
+from tenfold.serve.pace import gently
 from tenfold.serve.private import PrivateProtocol
 from tenfold.serve.protocol import SWEEP_S, WebProtocol
 from tenfold.serve.settings import settings_of
@@ -298,7 +299,10 @@ def main() -> int:
         environment = read_environment(os.environ)
         current = read_map(environment.map_path)
         code = Path(current.code_of(version_of(current, environment.node)))
-        process = WebProcess(environment, current, load_app(current.app, code))
+        node = current.node(environment.node)
+        with gently(node is not None and node.traffic == "off"):
+            app = load_app(current.app, code)
+        process = WebProcess(environment, current, app)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(process.run())
     except Exception as error:  # noqa: BLE001 - the last line of the log says why, whatever it is

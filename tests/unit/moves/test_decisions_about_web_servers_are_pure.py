@@ -89,7 +89,7 @@ def test_only_a_balancer_that_does_not_answer_is_started_anew() -> None:
     assert cure_of({"ready": True, "epoch": 4}) == "refuse"
 
 
-@pytest.mark.parametrize(("count", "limit_s"), [(0, 90.0), (1, 90.0), (4, 90.0), (5, 180.0), (64, 1440.0)])
+@pytest.mark.parametrize(("count", "limit_s"), [(0, 90.0), (1, 90.0), (2, 90.0), (3, 180.0), (64, 2880.0)])
 def test_the_limit_grows_with_the_processes_that_start(count: int, limit_s: float) -> None:
     assert policy.start_limit_s(count) == limit_s
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from tenfold.moves.context import NodeFacts
 from tenfold.topology.map import Map, NodeMap
 
-AT_ONCE = 4
+AT_ONCE = 2
 """Processes that are started at the same time: more of them would starve those that serve."""
 
 START_LIMIT_S = 90.0
