@@ -1,6 +1,6 @@
 """At what pace a process starts beside others that serve: it must not take the processor away from them.
 
-What is imported at a start keeps a core busy for a second. On a small machine every client feels that, so a process that
+What is imported at a start keeps a core busy for a second. On a small machine clients feel that, so a process that
 has no clients yet starts at a low priority, where the kernel lets us raise it again (as root, or by RLIMIT_NICE).
 """
 
