@@ -7,20 +7,29 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import MetaData, Table
 from sqlalchemy.schema import SchemaItem
 
 from tenfold.blocks.cache import Cache
 from tenfold.blocks.database import Database, DatabaseConfig, Holding, Home, ServerConfig
+from tenfold.blocks.events import Events
+from tenfold.blocks.files import Files
 from tenfold.blocks.ids import Ids
+from tenfold.blocks.kv import Kv
+from tenfold.blocks.limits import Limits
+from tenfold.blocks.log import Log
+from tenfold.blocks.metrics import Metrics
+from tenfold.blocks.sessions import Sessions
+from tenfold.blocks.tasks import Tasks
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import SpecError, TenfoldError
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
 from tenfold.serve.asgi import TenfoldASGI
 from tenfold.topology.map import Map, ServerMap, decode
 from tenfold.topology.pools import share
+from tenfold.topology.working import works
 
 MAP_VARIABLE = "TENFOLD_MAP"
 """Environment variable with the path of the map file; set by the keeper."""
@@ -30,11 +39,28 @@ NODE_VARIABLE = "TENFOLD_NODE"
 log = logging.getLogger("tenfold.service")
 
 
+class Block(Protocol):
+    """What is opened after the database and closed before it, in the reverse order."""
+
+    async def start(self) -> None:
+        """Opens it; on an error nothing of it stays open."""
+        ...
+
+    async def stop(self) -> None:
+        """Finishes what was accepted."""
+        ...
+
+    def adopt(self, new: Map) -> None:
+        """Goes by a newer map; also before `start`."""
+        ...
+
+
 class Tenfold:
     """One service: `tf = Tenfold("shortener")`.
 
-    Blocks: `tf.database`, `tf.cache`, `tf.ids`. They are declared against at import time and open between `open` and
-    `close`, which the ASGI lifespan calls. Without a map (no keeper) everything runs on embedded defaults, with the
+    Blocks: `tf.database`, `tf.cache`, `tf.ids`, `tf.tasks`, `tf.events`, `tf.sessions`, `tf.limits`, `tf.kv`,
+    `tf.files`, `tf.metrics`, `tf.log`. They are declared against at import time and open between `open` and `close`,
+    which the ASGI lifespan calls. Without a map (no keeper) everything runs on embedded defaults, with the
     state in `.tenfold/` of the current folder.
     """
 
@@ -46,6 +72,17 @@ class Tenfold:
         self.database = Database(self.metadata, clock=clock, randomness=randomness)
         self.cache = Cache(clock, randomness, in_transaction=self.database.in_transaction)
         self.ids = Ids(self.database, clock, randomness)
+        self.log = Log(name, clock)
+        self.metrics = Metrics(self.database, clock, randomness)
+        self.kv = Kv(self.database, clock, randomness)
+        self.files = Files(self.database, clock, randomness)
+        self.limits = Limits(self.database, clock, randomness)
+        self.sessions = Sessions(self.database, clock, randomness)
+        self.events = Events(self.database, clock, randomness)
+        self.tasks = Tasks(self.database, clock, randomness)
+        self._blocks: tuple[Block, ...] = (
+            self.ids, self.metrics, self.kv, self.files, self.limits, self.sessions, self.events, self.tasks,
+        )  # fmt: skip
         self.database.look = self._look
         # What was loaded from the database before is as it was there; nobody tells us of changes to it elsewhere.
         self.database.on_switch = self.cache.clear
@@ -101,8 +138,11 @@ class Tenfold:
         try:
             if self.database_config() != config:  # a map came while it was being opened
                 self.database.adopt(self.database_config())
-            await self.ids.start()
+            self._go_by_map()
+            for block in self._blocks:
+                await block.start()
         except BaseException:
+            await self._stop_blocks()
             await self.database.stop()
             raise
         self._is_open = True
@@ -112,9 +152,14 @@ class Tenfold:
         if not self._is_open:
             return
         self._is_open = False
-        with contextlib.suppress(TenfoldError):  # the lease runs out by itself
-            await self.ids.stop()
+        await self._stop_blocks()
         await self.database.stop()
+
+    async def _stop_blocks(self) -> None:
+        """The last one that was opened first. One that cannot end in order does not keep the others from it."""
+        for block in reversed(self._blocks):
+            with contextlib.suppress(TenfoldError):  # a lease that cannot be given back runs out by itself
+                await block.stop()
 
     def adopt(self, new: Map) -> None:
         """Takes over a map; when it returns, new work goes by it. On an error the map before it stays in force."""
@@ -130,6 +175,19 @@ class Tenfold:
         self.cache.adopt(new.cache.entries, new.cache.bytes)
         if config is not None:
             self.database.adopt(config)
+        self._go_by_map()
+
+    def _go_by_map(self) -> None:
+        if self._map is not None:
+            for block in (self.log, *self._blocks):
+                block.adopt(self._map)
+        on = self.works()
+        self.events.work(on)
+        self.tasks.work(on)
+
+    def works(self) -> bool:
+        """Whether this process runs jobs and delivers events, by the map in force."""
+        return works(self._map, os.environ.get(NODE_VARIABLE, ""))
 
     async def prepared(self, limit_s: float) -> None:
         """Returns when everything that the map wants opened in advance is open, and could take over.

@@ -154,6 +154,7 @@ class TenfoldASGI:
     def _exchange(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
         head = read_head(scope["headers"])
         request = self._request(head)
+        request.http = scope
         return Exchange(
             scope, receive, send, head=head, request=request, limit=self._settings.body_limit, now=self._monotonic
         )
@@ -173,6 +174,7 @@ class TenfoldASGI:
             self._look_now()
         head = read_head(scope["headers"])
         conversation = Conversation(scope, receive, send, self._request(head))
+        conversation.request.http = scope
         scope["headers"] = named_headers(scope["headers"], head, conversation.request.request_id)
         self.metrics.websockets_open += 1
         entered = enter_scope(conversation.request)

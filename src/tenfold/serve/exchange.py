@@ -258,11 +258,22 @@ class Exchange:
             self._kept.append(part)
 
     async def _start(self, message: Message) -> None:
+        if self.request.answering:
+            await self._before_answer(message)
         self.status = message["status"]
         if self.request.token is not self.seen and self.request.token != self.seen:
             message["headers"] = self._with_token(list(message.get("headers", ())))
         self.started = True
         await self._send(message)
+
+    async def _before_answer(self, message: Message) -> None:
+        """Lets blocks finish what belongs to this request (a session is saved), and adds their headers."""
+        calls, self.request.answering = self.request.answering or [], None  # an error of one is answered without them
+        headers = list(message.get("headers", ()))
+        for call in calls:
+            headers += await call(message["status"])
+        check_response(message["status"], headers)
+        message["headers"] = headers
 
     async def _pass(self, message: Message) -> None:
         if message["type"] == "http.response.body":

@@ -13,7 +13,8 @@ from tenfold.blocks.database.policy import Scope
 from tenfold.blocks.database.token import Token
 
 Consistency = Literal["session", "strong", "eventual"]
-Isolation = Literal["serializable", "snapshot"]
+Isolation = Literal["serializable", "snapshot", "read committed"]
+"""The last one is for single statements of our own that take rows which nobody else holds (SKIP LOCKED)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,11 @@ class Reader(Protocol):
 
 class Transaction(Reader, Protocol):
     """What a transaction's body works with; the only thing it may await."""
+
+    @property
+    def bucket(self) -> int:
+        """The hash slot of its (first) key, 0 to 4095: where rows of Tenfold's own that belong to it live."""
+        ...
 
     async def run(self, statement: Any, /, **params: Any) -> int:
         """Runs a write; the number of rows it touched."""

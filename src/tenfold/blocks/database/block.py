@@ -70,6 +70,7 @@ class Database:
         """Called when a map sends work to another database than before."""
         self.heard: Heard = deaf
         """Called with what other processes on this database announce; None when some of it may have been missed."""
+        self._topics: dict[str, Heard] = {}
 
     def table(self, name: str, *items: SchemaItem, home: tables.Home) -> Table:
         """Declares a table and where its rows live; `ContractError` names the rule that is broken."""
@@ -151,8 +152,29 @@ class Database:
         if self._router is not None:
             self._router.catch_up()
 
+    def listen(self, topic: str, heard: Heard) -> None:
+        """Gives `heard`, from now on, what any process announces as `TOPIC|...` (the whole text), instead of `heard`.
+
+        It is told on the loop, within milliseconds, and with None when some of it may have been missed. A process does
+        not hear itself. Topics are Tenfold's own; they begin with `tf:`.
+        """
+        assert topic.startswith("tf:"), "other texts are keys of the cache"
+        self._topics[topic] = heard
+
     def _hears(self, keys: list[str] | None) -> None:
-        self.heard(keys)
+        if keys is None or not self._topics:
+            for tell in (self.heard, *self._topics.values()):
+                tell(keys)
+            return
+        told: dict[str, list[str]] = {}
+        for key in keys:
+            told.setdefault(key.partition("|")[0], []).append(key)
+        rest = [key for topic, found in told.items() if topic not in self._topics for key in found]
+        if rest:
+            self.heard(rest)
+        for topic, found in told.items():
+            if topic in self._topics:
+                self._topics[topic](found)
 
     def _look(self) -> None:
         self.look()

@@ -114,7 +114,7 @@ def footprint(statement: Any) -> Footprint:
     else:
         _query(statement, _NOTHING, found)
     _refuse_overlooked(statement, found)
-    kinds: dict[str, set[str]] = {"sharded": set(), "replicated": set(), "home": set()}
+    kinds: dict[str, set[str]] = {"sharded": set(), "replicated": set(), "home": set(), "local": set()}
     for table in found.tables:
         kinds[home_of(table).kind].add(table.name)
     return Footprint(

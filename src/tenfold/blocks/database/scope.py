@@ -6,10 +6,17 @@ that has none) everything works, only nothing is replayed and no token is carrie
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from contextvars import Token as ContextToken
+from types import MappingProxyType
+from typing import Any
 
 from tenfold.blocks.database.token import EMPTY, Token
+
+Headers = list[tuple[bytes, bytes]]
+BeforeAnswer = Callable[[int], Awaitable[Headers]]
+NO_HTTP: Mapping[str, Any] = MappingProxyType({})
 
 
 class RequestScope:
@@ -19,7 +26,7 @@ class RequestScope:
     for two different requests is told apart. `token` is what the client has seen so far.
     """
 
-    __slots__ = ("_ordinals", "fingerprint", "idempotency_key", "request_id", "token")
+    __slots__ = ("_ordinals", "answering", "fingerprint", "http", "idempotency_key", "request_id", "state", "token")
 
     def __init__(
         self,
@@ -34,6 +41,27 @@ class RequestScope:
         self.fingerprint = fingerprint
         self.token = token
         self._ordinals: dict[str, int] | None = None
+        self.http: Mapping[str, Any] = NO_HTTP
+        """The ASGI scope of the request or WebSocket; empty outside of one (a job, a script)."""
+        self.state: dict[str, Any] | None = None
+        """What blocks keep for this request, by the block's name; gone when the request is answered anew."""
+        self.answering: list[BeforeAnswer] | None = None
+        """Called with the status before the first byte of the response is sent, in order; each returns headers to add.
+
+        One that raises fails the request: its error is answered instead. They are called once an attempt.
+        """
+
+    def before_answer(self, call: BeforeAnswer) -> None:
+        """Adds to `answering`."""
+        if self.answering is None:
+            self.answering = []
+        self.answering.append(call)
+
+    def keep(self, block: str, value: Any) -> None:
+        """Keeps something of a block for the rest of this attempt, in `state`."""
+        if self.state is None:
+            self.state = {}
+        self.state[block] = value
 
     def next_ordinal(self, kind: str) -> int:
         """0, 1, 2 ... for each `kind` of draw ("transaction", "uuid7" ...) in this request.
@@ -49,16 +77,18 @@ class RequestScope:
 
     def rewind(self) -> None:
         """The request is answered anew: its draws begin again. The token stays, because it only asks for more."""
-        self._ordinals = None
+        self._ordinals = self.state = self.answering = None
 
     def inside(self, transaction: int) -> RequestScope:
         """The scope of one attempt of the body of the request's n-th keyed transaction, with draws of its own."""
-        return RequestScope(
+        scope = RequestScope(
             request_id=self.request_id,
             idempotency_key=f"{self.idempotency_key}\0{transaction}",
             fingerprint=self.fingerprint,
             token=self.token,
         )
+        scope.http = self.http
+        return scope
 
 
 _current: ContextVar[RequestScope | None] = ContextVar("tenfold_request", default=None)

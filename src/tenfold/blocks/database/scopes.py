@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tenfold.blocks.database.backend import ROWS_LIMIT
+from tenfold.blocks.database.keys import HOME_BUCKET, bucket_of
 from tenfold.blocks.database.policy import Scope, check_keys, refusal
 from tenfold.blocks.database.rows import RowMaker
 from tenfold.blocks.database.statement import Plan, Plans
@@ -23,6 +24,11 @@ class Access:
         self._plans = plans
         self._scope = scope
         self._keys = keys
+
+    @property
+    def bucket(self) -> int:
+        """The hash slot of the scope's first key; of the home shard without one."""
+        return bucket_of(self._keys[0]) if self._keys else HOME_BUCKET
 
     def _plan(self, statement: Any, params: Mapping[str, Any]) -> Plan:
         plan = self._plans.get(statement, params)

@@ -29,7 +29,7 @@ _INFO = "tenfold_home"
 class Home:
     """Where a table's rows live; `column` is the key of a sharded table."""
 
-    kind: Literal["sharded", "replicated", "home"]
+    kind: Literal["sharded", "replicated", "home", "local"]
     column: str | None = None
 
     def __str__(self) -> str:
@@ -49,6 +49,11 @@ def replicated() -> Home:
 def home() -> Home:
     """Rows stay on one shard for ever, and need no key."""
     return Home("home")
+
+
+def local() -> Home:
+    """Of Tenfold's own tables only: rows live on the shard of the transaction that writes them, whichever that is."""
+    return Home("local")
 
 
 def home_of(table: Table) -> Home:

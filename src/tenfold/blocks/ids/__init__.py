@@ -36,6 +36,7 @@ from tenfold.blocks.ids.policy import (
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError, Unavailable
 from tenfold.core.randomness import Randomness
+from tenfold.topology.map import Map
 
 __all__ = ["Ids"]
 
@@ -82,6 +83,9 @@ class Ids:
     async def stop(self) -> None:
         """Gives the node back."""
         await self.lease.stop(self._snowflake_tick // TICKS_PER_MS)
+
+    def adopt(self, new: Map) -> None:
+        """No map changes anything here."""
 
     def uuid7(self) -> UUID:
         """A version 7 UUID (RFC 9562): sorts by time, strictly increasing in this process, 62 random bits.

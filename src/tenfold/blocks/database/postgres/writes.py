@@ -38,7 +38,12 @@ from tenfold.drivers.postgres.pool import closing
 BEGIN = "BEGIN"
 """SERIALIZABLE, which is the session's default; only so can BEGIN share a message with what follows."""
 
-BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+BEGINNINGS = {
+    "snapshot": "BEGIN ISOLATION LEVEL REPEATABLE READ",
+    "read committed": "BEGIN ISOLATION LEVEL READ COMMITTED",
+}
+"""What begins a transaction below SERIALIZABLE; a message of its own."""
+
 FIND_COMMIT = "SELECT fingerprint, result FROM tf_commit WHERE id = $1"
 _STILL_THERE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND application_name = $2"
 _CONFIRM = "UPDATE tf_commit SET bucket = bucket WHERE id = $1"
@@ -197,8 +202,8 @@ class Writes:
         self._has_begun(job)
         tx = PostgresTransaction(self._home, job.call, BEGIN)
         try:
-            if job.call.isolation == "snapshot":
-                await self._begun(link, tx)
+            if (begin := BEGINNINGS.get(job.call.isolation)) is not None:
+                await self._begun(link, tx, begin)
             result = await self._driven(link, job.call, tx)
             if tx.failed is not None:
                 raise swallowed(job.call.name, tx.failed) from tx.failed
@@ -217,10 +222,10 @@ class Writes:
             _call_back(callback)
         return result
 
-    async def _begun(self, link: Link, tx: PostgresTransaction) -> None:
+    async def _begun(self, link: Link, tx: PostgresTransaction, begin: str) -> None:
         tx.begin = ""
         try:
-            await link.execute(BEGIN_SNAPSHOT)
+            await link.execute(begin)
         except FAILURES as error:
             raise self._judged(link, error) from error
 
