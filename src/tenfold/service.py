@@ -179,7 +179,8 @@ class Tenfold:
 
     def _go_by_map(self) -> None:
         if self._map is not None:
-            for block in (self.log, *self._blocks):
+            self.log.adopt(self._map)
+            for block in self._blocks:
                 block.adopt(self._map)
         on = self.works()
         self.events.work(on)
