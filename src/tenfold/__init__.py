@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         UtcDateTime,
         Uuid,
     )
+    from tenfold.blocks.kv import Entry
     from tenfold.core.errors import Conflict, InvalidRequest, NotFound, TenfoldError, Unavailable
     from tenfold.prove.probe.app import Probe
     from tenfold.serve.hot import Request, Response
@@ -51,6 +52,7 @@ _HOMES = {
     "home": "tenfold.blocks.database",
     "replicated": "tenfold.blocks.database",
     "sharded_by": "tenfold.blocks.database",
+    "Entry": "tenfold.blocks.kv",
     "MISSING": "tenfold.blocks.cache",
     "Probe": "tenfold.prove.probe.app",
     "Request": "tenfold.serve.hot",
@@ -71,6 +73,7 @@ __all__ = [
     "Column",
     "Conflict",
     "Decimal",
+    "Entry",
     "Float",
     "Int64",
     "InvalidRequest",
