@@ -72,7 +72,7 @@ class Tenfold:
         self.database = Database(self.metadata, clock=clock, randomness=randomness)
         self.cache = Cache(clock, randomness, in_transaction=self.database.in_transaction)
         self.ids = Ids(self.database, clock, randomness)
-        self.log = Log(name, clock)
+        self.log = Log(name, clock, randomness, node=os.environ.get(NODE_VARIABLE, ""))
         self.metrics = Metrics(self.database, clock, randomness)
         self.kv = Kv(self.database, clock, randomness)
         self.files = Files(self.database, clock, randomness)
@@ -172,7 +172,7 @@ class Tenfold:
             return
         config = _config_of(new) if self.database.is_open else None
         self._map = new
-        self.cache.adopt(new.cache.entries, new.cache.bytes)
+        self.cache.adopt(new.cache.entries, new.cache.bytes, new.cache.eviction)
         if config is not None:
             self.database.adopt(config)
         self._go_by_map()

@@ -69,7 +69,7 @@ def redact(value: Any) -> Any:
         case Secret():
             return MASK
         case str():
-            return _redact_text(value)
+            return redact_text(value)
         case Mapping():
             return {_name(key): _redact_item(key, item) for key, item in value.items()}
         case list() | tuple() | Set():
@@ -83,20 +83,26 @@ def _redact_object(value: Any) -> Any:
     if isinstance(value, bytes | bytearray):
         return f"<{len(value)} bytes>"
     fields = _fields(value)
-    return redact(fields) if fields is not None else _redact_text(str(value))
+    return redact(fields) if fields is not None else redact_text(str(value))
 
 
 def _redact_item(name: object, item: Any) -> Any:
-    hidden = isinstance(name, str) and _SECRET_NAME.search(name) is not None
+    hidden = isinstance(name, str) and sounds_secret(name)
     return MASK if hidden and item is not None else redact(item)
 
 
-def _redact_text(text: str) -> str:
+def sounds_secret(name: str) -> bool:
+    """Whether what stands under this name is masked."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def redact_text(text: str) -> str:
+    """The text without passwords inside addresses and without bearer tokens."""
     return _BEARER.sub(rf"\1 {MASK}", _IN_ADDRESS.sub(rf"\1:{MASK}@", text))
 
 
 def _name(key: object) -> str:
-    return MASK if isinstance(key, Secret) else _redact_text(str(key))
+    return MASK if isinstance(key, Secret) else redact_text(str(key))
 
 
 def _fields(value: Any) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from tenfold.topology.limits import LimitMap
 from tenfold.topology.map import Map, NodeMap, RouteMap, TlsMap
 
 
@@ -20,7 +21,7 @@ class Effect(Enum):
     """What it takes to bring a change about; later members include the earlier ones."""
 
     LIVE = "taken over by running processes"
-    NEW_PROCESSES = "new web processes start beside the old ones, which drain"
+    NEW_PROCESSES = "new processes start beside the old ones, which drain"
     MOVE = "a move brings it about while the service goes on; see `tenfold climb` and `tenfold descend`"
     NEW_START = "needs `tenfold down` and `tenfold up`"
 
@@ -38,7 +39,7 @@ EFFECTS: dict[str, Effect] = {
     "public.body_limit": _LIVE,
     "public.door": _MOVE,
     "public.tls": _LIVE,
-    "web.processes": _LIVE,  # of those that run; more and fewer are the move change_web
+    "web.processes": _LIVE,  # of those that run; more and fewer are the move change_nodes
     "web.access_log": _LIVE,
     "web.metrics": _LIVE,
     "web.drain_limit_s": _LIVE,
@@ -53,8 +54,10 @@ EFFECTS: dict[str, Effect] = {
     "database.way_back": _LIVE,
     "cache.entries": _LIVE,
     "cache.bytes": _LIVE,
+    "cache.eviction": _LIVE,
     "log.rotate_size": _LIVE,
     "log.keep": _LIVE,
+    "log.level": _LIVE,
     "settings": _LIVE,
     "nodes": _LIVE,
     "balancer.strategy": _LIVE,
@@ -65,6 +68,10 @@ EFFECTS: dict[str, Effect] = {
     "balancer.header_timeout_s": _LIVE,
     "balancer.slow_start_s": _LIVE,
     "routes": _LIVE,
+    "workers.processes": _LIVE,  # as web.processes
+    "metrics.otlp": _LIVE,
+    "metrics.every_s": _LIVE,
+    "limits": _LIVE,
 }
 """What a change of each field takes; `settings` and `nodes` stand for each one of theirs. The epoch is not compared."""
 
@@ -157,6 +164,8 @@ def _words(value: Any) -> str:
             return f"port {value.port} with {value.certificate}" + (" and a redirect" if value.redirect else "")
         case (RouteMap(), *_):
             return ", ".join(f"{route.host}{route.path} to {' and '.join(route.to)}" for route in value)
+        case (LimitMap(), *_):
+            return ", ".join(f"{limit.name} {limit.rate}" for limit in value)
         case _:
             return msgspec.json.encode(value).decode()
 

@@ -16,6 +16,7 @@ import msgspec
 
 from tenfold.core.errors import SpecError
 from tenfold.topology.door import SELF_SIGNED, TlsSpec
+from tenfold.topology.limits import LimitMap, limit_map
 from tenfold.topology.spec import Scalar, Spec
 from tenfold.topology.steps import step_of
 
@@ -33,7 +34,8 @@ class NodeMap(msgspec.Struct, frozen=True):
     address: str = ""
     version: str = ""
     traffic: Literal["on", "off"] = "on"
-    """Whether clients come to it. A new process is `off` until it has shown that it works, one that leaves is again."""
+    """Whether clients (to a worker: jobs) come to it. A new process is `off` until it has shown that it works, one that
+    leaves is again."""
 
 
 class TlsMap(msgspec.Struct, frozen=True):
@@ -99,6 +101,12 @@ class WebMap(msgspec.Struct, frozen=True):
     keep_alive_s: float
 
 
+class WorkersMap(msgspec.Struct, frozen=True):
+    """The processes that run jobs and deliver events; without any, the web servers do both."""
+
+    processes: int = 0
+
+
 DatabaseBackend = Literal["sqlite", "postgres"]
 
 
@@ -140,17 +148,26 @@ class DatabaseMap(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class CacheMap(msgspec.Struct, frozen=True):
-    """Bounds of each process's cache."""
+    """Bounds of each process's cache, and what goes when it is full."""
 
     entries: int
     bytes: int
+    eviction: Literal["sieve", "lru", "lfu", "fifo"] = "sieve"
 
 
 class LogMap(msgspec.Struct, frozen=True):
-    """Rotation of each node's log; `rotate_size` in bytes."""
+    """Rotation of each node's log; `rotate_size` in bytes. `level`: the lowest that is written."""
 
     rotate_size: int
     keep: int
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class MetricsMap(msgspec.Struct, frozen=True):
+    """Where each process sends its numbers (empty: nowhere), and how often."""
+
+    otlp: str = ""
+    every_s: float = 15.0
 
 
 class Map(msgspec.Struct, frozen=True):
@@ -171,6 +188,9 @@ class Map(msgspec.Struct, frozen=True):
     nodes: tuple[NodeMap, ...]
     balancer: BalancerMap = BalancerMap()
     routes: tuple[RouteMap, ...] = ()
+    workers: WorkersMap = WorkersMap()
+    metrics: MetricsMap = MetricsMap()
+    limits: tuple[LimitMap, ...] = ()
 
     def of_role(self, role: str) -> tuple[NodeMap, ...]:
         """The nodes of one tier."""
@@ -233,12 +253,15 @@ def _map(spec: Spec, root: str, state: str, previous: Map | None) -> Map:
             keep_alive_s=spec.web.keep_alive_s,
         ),
         database=_database(spec, state, None if previous is None else previous.database),
-        cache=CacheMap(spec.cache.entries, spec.cache.bytes),
-        log=LogMap(spec.log.rotate_size, spec.log.keep),
+        cache=CacheMap(spec.cache.entries, spec.cache.bytes, spec.cache.eviction),
+        log=LogMap(spec.log.rotate_size, spec.log.keep, spec.log.level),
         settings=dict(spec.settings),
         nodes=running if any(node.role == "web" for node in running) else (NodeMap("web-1", "web"), *running),
         balancer=BalancerMap(**{name: getattr(spec.balancer, name) for name in BalancerMap.__struct_fields__}),
         routes=tuple(RouteMap(each.host, each.path, each.to, each.strip, each.check) for each in spec.routes),
+        workers=WorkersMap(spec.workers.processes),
+        metrics=MetricsMap(spec.metrics.otlp or "", spec.metrics.every_s),
+        limits=tuple(limit_map(limit) for limit in spec.limits),
     )
     return msgspec.structs.replace(made, step=step_of(made))
 

@@ -22,6 +22,7 @@ from tenfold.core.errors import SpecError
 from tenfold.core.redact import Secret
 from tenfold.core.units import escaped, shown
 from tenfold.topology.door import ROUTES_MAX, BalancerSpec, RouteSpec, TlsSpec, faults_of
+from tenfold.topology.limits import LIMITS_MAX, LimitSpec, faults_of_limits, limit_map
 from tenfold.topology.pools import LEAST
 from tenfold.topology.rules import (
     REFUSALS,
@@ -114,7 +115,7 @@ class WebSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         float,
         Key(
             Duration("0s", "1h"),
-            "How long a leaving process waits for requests it has begun; longer than any should take.",
+            "How long a leaving process waits for requests and jobs it has begun; longer than any request should take.",
         ),
     ] = field(default=30.0, name="drain_limit")
     keep_alive_s: Annotated[
@@ -124,6 +125,18 @@ class WebSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "How long an idle connection stays open; with more, a balancer reuses it as it closes.",
         ),
     ] = field(default=60.0, name="keep_alive")
+
+
+class WorkersSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[workers]`: the processes that run jobs and deliver events beside the web processes."""
+
+    processes: Annotated[
+        int,
+        Key(
+            WholeNumber(0, 64),
+            "With none, the web processes do it. A process of its own is worth it when jobs make answers slow.",
+        ),
+    ] = 0
 
 
 class DatabaseSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -160,7 +173,7 @@ class DatabaseSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         int,
         Key(
             WholeNumber(2, 1000),
-            "Connections for transactions, of all web processes together; reads open half as many beside them.",
+            "Connections for transactions, of all web and worker processes together; reads open half as many more.",
         ),
     ] = 16
 
@@ -172,6 +185,13 @@ class CacheSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bytes: Annotated[int, Key(Size("64KB", "1TB"), "How much memory the entries may take in a process.")] = field(
         default=64 * 1024 * 1024
     )
+    eviction: Annotated[
+        Literal["sieve", "lru", "lfu", "fifo"],
+        Key(
+            OneOf(("sieve", "lru", "lfu", "fifo")),
+            "What goes when it is full. The default keeps what is read again when a scan passes by.",
+        ),
+    ] = "sieve"
 
 
 class LogSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -183,6 +203,30 @@ class LogSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     keep: Annotated[
         int, Key(WholeNumber(1, 1000), "How many files set aside are kept for each process; the oldest goes first.")
     ] = 5
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Key(
+            OneOf(("debug", "info", "warning", "error")),
+            "The lowest level that is written, by `tf.log` and by Python's `logging`; a change holds at once.",
+        ),
+    ] = "info"
+
+
+class MetricsSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[metrics]`: where the numbers are sent, besides `/metrics`. Who may read that is `web.metrics`."""
+
+    otlp: Annotated[
+        str | None,
+        Key(
+            Text(r"https?://[^\s\x00-\x1f\x7f@?#]{1,500}", 'an address such as "http://collector:4318/v1/metrics"'),
+            "An OpenTelemetry collector to which each process sends its numbers (OTLP over HTTP, JSON).",
+            "none",
+        ),
+    ] = None
+    every_s: Annotated[
+        float,
+        Key(Duration("1s", "1h"), "How often they are sent; a collector that is away costs a try each time, no request."),
+    ] = field(default=15.0, name="every")
 
 
 class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -191,13 +235,17 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     service: ServiceSpec
     public: PublicSpec = field(default_factory=PublicSpec)
     web: WebSpec = field(default_factory=WebSpec)
+    workers: WorkersSpec = field(default_factory=WorkersSpec)
     database: DatabaseSpec = field(default_factory=DatabaseSpec)
     cache: CacheSpec = field(default_factory=CacheSpec)
     log: LogSpec = field(default_factory=LogSpec)
+    metrics: MetricsSpec = field(default_factory=MetricsSpec)
     balancer: BalancerSpec = field(default_factory=BalancerSpec)
     tls: TlsSpec = field(default_factory=TlsSpec)
     routes: tuple[RouteSpec, ...] = ()
     """`[[route]]`, in the order of the file: the first that fits wins."""
+    limits: tuple[LimitSpec, ...] = ()
+    """`[[limit]]`: those that count a request all count it."""
     settings: dict[str, Scalar] = field(default_factory=dict)
     """`[settings]`: the service's own, read with `tf.setting(name, default)`; free names, plain values."""
 
@@ -206,19 +254,23 @@ TABLES: Mapping[str, type[Struct]] = {
     "service": ServiceSpec,
     "public": PublicSpec,
     "web": WebSpec,
+    "workers": WorkersSpec,
     "database": DatabaseSpec,
     "cache": CacheSpec,
     "log": LogSpec,
+    "metrics": MetricsSpec,
     "balancer": BalancerSpec,
     "tls": TlsSpec,
 }
 """The tables with fixed keys that are there once, in the order of the documentation."""
 
 ROUTE = "route"
-"""The table that may be there several times; each is a `RouteSpec`."""
+LIMIT = "limit"
+REPEATED: Mapping[str, tuple[type[Struct], int]] = {ROUTE: (RouteSpec, ROUTES_MAX), LIMIT: (LimitSpec, LIMITS_MAX)}
+"""The tables that may be there several times, with how often at most."""
 
 _FREE = "settings"
-_NAMES = (*TABLES, ROUTE, _FREE)
+_NAMES = (*TABLES, *REPEATED, _FREE)
 
 FILE_MAX = 1_000_000
 SETTINGS_MAX = 1000
@@ -240,7 +292,8 @@ def parse_spec(text: str | bytes, source: str = "tenfold.toml") -> Spec:
         name: _read_table(_Place(source, f"[{name}]", f"{name}."), kind, _table(name, document, source))
         for name, kind in TABLES.items()
     }
-    tables["routes"] = _read_routes(document.get(ROUTE, []), source)
+    for name in REPEATED:
+        tables[f"{name}s"] = _read_repeated(name, document.get(name, []), source)
     tables[_FREE] = _read_settings(_table(_FREE, document, source), source)
     spec = msgspec.convert(tables, Spec)
     _refuse_contradictions(spec, "tls" in document, source)
@@ -327,13 +380,14 @@ def _nothing(place: str, key: Key, what: str) -> SpecError:
     return SpecError(f"{place}: found nothing; allowed: {key.rule.allowed}.", hint=f"Add {what}.")
 
 
-def _read_routes(found: object, source: str) -> list[dict[str, object]]:
+def _read_repeated(name: str, found: object, source: str) -> list[dict[str, object]]:
+    kind, most = REPEATED[name]
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise SpecError(f"{source}: {ROUTE}: found {shown(found)}; allowed: tables [[{ROUTE}]].", hint=_PAGE)
-    if len(found) > ROUTES_MAX:
-        raise SpecError(f"{source}: {ROUTE}: found {len(found)} tables; allowed: at most {ROUTES_MAX}.", hint=_PAGE)
+        raise SpecError(f"{source}: {name}: found {shown(found)}; allowed: tables [[{name}]].", hint=_PAGE)
+    if len(found) > most:
+        raise SpecError(f"{source}: {name}: found {len(found)} tables; allowed: at most {most}.", hint=_PAGE)
     return [
-        _read_table(_Place(source, f"[[{ROUTE}]] {number}", f"{ROUTE} {number}: "), RouteSpec, table)
+        _read_table(_Place(source, f"[[{name}]] {number}", f"{name} {number}: "), kind, table)
         for number, table in enumerate(found, 1)
     ]
 
@@ -366,7 +420,7 @@ def _unknown_at_top(name: str, found: object, source: str) -> SpecError:
         return SpecError(f"{source}: unknown table {_quoted(name)}; {_suggestion(name, _NAMES)}", hint=_PAGE)
     kinds: dict[str, type[Struct]] = {
         **{f"[{table}]": kind for table, kind in TABLES.items()},
-        f"[[{ROUTE}]]": RouteSpec,
+        **{f"[[{name}]]": kind for name, (kind, _) in REPEATED.items()},
     }
     homes = [heading for heading, kind in kinds.items() if name in keys_of(kind)]
     advice = (
@@ -390,12 +444,14 @@ def _refuse_contradictions(spec: Spec, with_tls: bool, source: str) -> None:
     if with_tls and spec.tls.certificate is None:
         key, _ = keys_of(TlsSpec)["certificate"]
         raise _nothing(f"{source}: tls.certificate", key, 'certificate = "self-signed" under [tls], to try it out')
-    needed = spec.web.processes * LEAST
+    needed = (spec.web.processes + spec.workers.processes) * LEAST
     if spec.database.pool < needed:
+        web, workers = spec.web.processes, spec.workers.processes
+        those = f"{web} web process{'' if web == 1 else 'es'}" + (f" and {workers} of workers" if workers else "")
         raise SpecError(
-            f"{source}: database.pool: found {spec.database.pool}; allowed with {spec.web.processes} web processes: "
-            f"at least {needed}.",
+            f"{source}: database.pool: found {spec.database.pool}; allowed with {those}: at least {needed}.",
             hint=f"Set pool = {needed} under [database].",
         )
-    for sentence, hint in faults_of(spec.routes, spec.tls, (spec.public.host, spec.public.port)):
+    of_limits = faults_of_limits([limit_map(limit) for limit in spec.limits])
+    for sentence, hint in (*faults_of(spec.routes, spec.tls, (spec.public.host, spec.public.port)), *of_limits):
         raise SpecError(f"{source}: {sentence}.", hint=hint)

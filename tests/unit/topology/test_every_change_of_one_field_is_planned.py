@@ -30,9 +30,10 @@ EXPECTED: dict[str, Effect] = {
     **dict.fromkeys(["web.drain_limit_s", "database.hold_s", "database.queue"], LIVE),
     **dict.fromkeys(["database.standby", "database.gate", "database.way_back"], LIVE),
     **dict.fromkeys(["cache.entries", "cache.bytes", "log.rotate_size", "log.keep"], LIVE),
+    **dict.fromkeys(["log.level", "metrics.otlp", "metrics.every_s"], LIVE),
     **dict.fromkeys(["balancer.strategy", "balancer.weights", "balancer.server_connections", "balancer.queue"], LIVE),
     **dict.fromkeys(["balancer.compression", "balancer.header_timeout_s", "balancer.slow_start_s"], LIVE),
-    **dict.fromkeys(["public.tls", "routes"], LIVE),
+    **dict.fromkeys(["public.tls", "routes", "workers.processes"], LIVE),
 }
 
 
@@ -167,7 +168,7 @@ def test_a_field_that_no_map_has_is_a_mistake() -> None:
         (Change("settings.a", None, True, LIVE), "settings.a: nothing becomes true (taken over by running processes)"),
         (
             Change("app", "a:b", "a:c", PROCESSES),
-            'app: "a:b" becomes "a:c" (new web processes start beside the old ones, which drain)',
+            'app: "a:b" becomes "a:c" (new processes start beside the old ones, which drain)',
         ),
         (Change("public.port", 80, 81, START), "public.port: 80 becomes 81 (needs `tenfold down` and `tenfold up`)"),
         (

@@ -29,11 +29,14 @@ def test_the_file_of_the_first_version_is_still_the_map_of_its_spec() -> None:
     spec = parse_spec(SERVICE + '[settings]\nredirect_status = 302\ncolour = "blue"\n')
     current = map_of(spec, root=ROOT, state=STATE, previous=None, after=6)
     assert decode(GOLDEN.read_bytes(), "map.json") == current
-    assert set(json.loads(encode(current))) - set(json.loads(GOLDEN.read_bytes())) == {"balancer", "routes"}
+    assert set(json.loads(encode(current))) - set(json.loads(GOLDEN.read_bytes())) == {
+        "balancer", "metrics", "routes", "workers"
+    }  # fmt: skip
 
 
 DOOR = """
 [web]\nprocesses = 3
+[workers]\nprocesses = 2
 [balancer]\nstrategy = "round-robin"\nweights = [3, 1]\nserver_connections = 41\nqueue = 42\ncompression = false
 header_timeout = "43s"\nslow_start = "44s"
 [tls]\ncertificate = "shop.pem"\nport = 8444\nredirect = true
@@ -77,9 +80,11 @@ def test_every_value_of_the_spec_arrives_in_the_map() -> None:
     text = """
     [public]\nhost = "0.0.0.0"\nport = 81\nbody_limit = "2MB"
     [web]\naccess_log = false\nmetrics = "off"\ndrain_limit = "31s"\nkeep_alive = "32s"
+    [workers]\nprocesses = 3
     [database]\npath = "other.db"\nhold = "33s"\nqueue = 34
     [cache]\nentries = 35\nbytes = "36MB"
-    [log]\nrotate_size = "37MB"\nkeep = 38
+    [log]\nrotate_size = "37MB"\nkeep = 38\nlevel = "error"
+    [metrics]\notlp = "http://collector:4318/v1/metrics"\nevery = "40s"
     [settings]\nx = 39
     [balancer]\nstrategy = "client-address"\nweights = [3, 1]\nserver_connections = 41\nqueue = 42\ncompression = false
     header_timeout = "43s"\nslow_start = "44s"
@@ -104,7 +109,8 @@ def test_every_value_of_the_spec_arrives_in_the_map() -> None:
         "web": {"processes": 1, "access_log": False, "metrics": "off", "drain_limit_s": 31.0, "keep_alive_s": 32.0},
         "database": {"backend": "sqlite", "path": f"{STATE}/other.db", "hold_s": 33.0, "queue": 34},
         "cache": {"entries": 35, "bytes": 36 * 1024**2},
-        "log": {"rotate_size": 37 * 1024**2, "keep": 38},
+        "log": {"rotate_size": 37 * 1024**2, "keep": 38, "level": "error"},
+        "metrics": {"otlp": "http://collector:4318/v1/metrics", "every_s": 40.0},
         "settings": {"x": 39},
         "nodes": ({"name": "web-1", "role": "web", "host": "local", "address": "", "version": "", "traffic": "on"},),
         "balancer": {
@@ -126,9 +132,10 @@ def test_every_value_of_the_spec_arrives_in_the_map() -> None:
             },
             {"host": "", "path": "/notify", "to": ("notify:9002",), "strip": True, "check": "/readyz"},
         ),
+        "workers": {"processes": 3},
     }
     untouched = to_facts(made())
-    for table in ("public", "web", "database", "cache", "log", "balancer"):
+    for table in ("public", "web", "workers", "database", "cache", "log", "metrics", "balancer"):
         for key, value in facts[table].items():
             if (table, key) not in {("web", "processes"), ("database", "backend")}:
                 assert value != untouched[table].get(key), f"{table}.{key} is not tested"
@@ -291,12 +298,13 @@ FULL = json.loads(GOLDEN_DOOR.read_bytes())
 PATHS = every_path(FULL)
 # What has a default may be missing: files of versions before it have none.
 OPTIONAL = {
-    *(path for path in PATHS if path[0] == "balancer" or path == ("routes",)),
+    *(path for path in PATHS if path[0] in ("balancer", "workers", "metrics") or path == ("routes",)),
     *(path for path in PATHS if path[0] == "settings" and len(path) > 1),
     *(path for path in PATHS if isinstance(path[-1], int)),
     *(path for path in PATHS if path[0] == "nodes" and path[-1] in ("host", "address", "version", "traffic")),
     ("public", "door"),
     ("public", "tls"),
+    ("log", "level"),
 }
 
 

@@ -97,6 +97,9 @@ def test_every_key_refuses_every_other_type_and_names_what_it_takes(table: str, 
     taken = TAKES[type(rule)] | ({"text"} if (table, key) in ANY_TEXT else set())
     if (table, key, other) == ("web", "processes", "whole"):
         assert refusal(text) == "database.pool: found 16; allowed with 17 web processes: at least 34."
+    elif (table, key, other) == ("workers", "processes", "whole"):
+        said = "database.pool: found 16; allowed with 1 web process and 17 of workers: at least 36."
+        assert refusal(text) == said
     elif other in taken:
         parse_spec(text)
     else:
@@ -123,6 +126,8 @@ BEYOND: list[tuple[str, str, str]] = [
     ("service", "app", '"shop/app:app"'),
     ("service", "app", '"shop:app\\n"'),
     ("service", "app", '"shöp:app"'),
+    ("workers", "processes", "-1"),
+    ("workers", "processes", "65"),
     ("public", "host", '""'),
     ("public", "host", '"a b"'),
     ("public", "host", '"256.1.1.1"'),
@@ -165,6 +170,10 @@ BEYOND: list[tuple[str, str, str]] = [
     ("log", "rotate_size", '"17GB"'),
     ("log", "keep", "0"),
     ("log", "keep", "1001"),
+    ("log", "level", '"loud"'),
+    ("metrics", "otlp", '"collector:4318"'),
+    ("metrics", "otlp", '"http://user:word@collector/"'),
+    ("metrics", "every", '"0s"'),
     ("public", "port", "0x" + "f" * 5000),
     ("balancer", "strategy", '"random"'),
     ("balancer", "weights", "[1, 0]"),
@@ -256,6 +265,8 @@ AT_THE_BOUND: list[tuple[str, str, str, Any]] = [
     ("public", "body_limit", "1024", 1024),
     ("public", "body_limit", '"1GB"', 1024**3),
     ("web", "processes", "1", 1),
+    ("workers", "processes", "0", 0),
+    ("workers", "processes", "7", 7),
     ("web", "access_log", "false", False),
     ("web", "metrics", '"off"', "off"),
     ("web", "drain_limit", "0", 0.0),
@@ -280,6 +291,10 @@ AT_THE_BOUND: list[tuple[str, str, str, Any]] = [
     ("log", "rotate_size", '"16GB"', 16 * 1024**3),
     ("log", "keep", "1", 1),
     ("log", "keep", "1000", 1000),
+    ("log", "level", '"debug"', "debug"),
+    ("metrics", "otlp", '"https://otel.example.com:4318/v1/metrics"', "https://otel.example.com:4318/v1/metrics"),
+    ("metrics", "every", '"1s"', 1.0),
+    ("metrics", "every", '"1h"', 3600.0),
     ("balancer", "strategy", '"client-address"', "client-address"),
     ("balancer", "weights", "[]", ()),
     ("balancer", "weights", "[1, 256]", (1, 256)),
@@ -380,7 +395,7 @@ def test_a_list_of_tables_is_not_a_table() -> None:
 
 
 def test_a_key_above_all_tables_is_told_where_it_belongs() -> None:
-    for key, homes in (("processes", "[web]"), ("port", "[public] or [tls]"), ("strip", "[[route]]")):
+    for key, homes in (("processes", "[web] or [workers]"), ("port", "[public] or [tls]"), ("strip", "[[route]]")):
         said = f'unknown key "{key}" at the top of the file; it belongs under {homes}.'
         assert refusal(f"{key} = 1\n" + SERVICE) == said
     assert refusal("zzz = 1\n" + SERVICE).startswith(

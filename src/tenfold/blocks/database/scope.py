@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tenfold.blocks.database.token import EMPTY, Token
+from tenfold.core.trace import Trace
 
 Headers = list[tuple[bytes, bytes]]
 BeforeAnswer = Callable[[int], Awaitable[Headers]]
@@ -26,7 +27,7 @@ class RequestScope:
     for two different requests is told apart. `token` is what the client has seen so far.
     """
 
-    __slots__ = ("_ordinals", "answering", "fingerprint", "http", "idempotency_key", "request_id", "state", "token")
+    __slots__ = ("_ordinals", "answering", "fingerprint", "http", "idempotency_key", "request_id", "state", "token", "trace")
 
     def __init__(
         self,
@@ -41,6 +42,8 @@ class RequestScope:
         self.fingerprint = fingerprint
         self.token = token
         self._ordinals: dict[str, int] | None = None
+        self.trace: Trace | None = None
+        """The trace that this work belongs to; None until somebody asks the log block for it."""
         self.http: Mapping[str, Any] = NO_HTTP
         """The ASGI scope of the request or WebSocket; empty outside of one (a job, a script)."""
         self.state: dict[str, Any] | None = None
@@ -88,6 +91,7 @@ class RequestScope:
             token=self.token,
         )
         scope.http = self.http
+        scope.trace = self.trace
         return scope
 
 
