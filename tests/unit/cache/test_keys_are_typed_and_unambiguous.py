@@ -41,6 +41,7 @@ def compiled(template: str, function: Callable[..., Any], miss: Any = None) -> t
         "in_transaction": lambda: False,
         "refuse": None,
         "miss": miss,
+        "late": None,
         "partial": lambda loader, *args, **kwargs: (args, kwargs),
         "normal": normal,
         "missing": None,

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tenfold.blocks.cache.eviction import SWEEP_MAX, Sieve
 from tenfold.blocks.cache.memory import Memory, Table
-from tenfold.blocks.cache.policy import ENTRY_BYTES, JITTER, SWEEP_MAX, Entry, Sieve, admits, lifetime
+from tenfold.blocks.cache.policy import ENTRY_BYTES, JITTER, Entry, admits, lifetime
 
 
 class NaiveSieve:

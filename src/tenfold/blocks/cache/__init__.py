@@ -8,16 +8,19 @@ bounds on entries and bytes hold at any time.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
+from weakref import WeakSet
 
+from tenfold.blocks.cache.eviction import Eviction
 from tenfold.blocks.cache.flights import Flights
 from tenfold.blocks.cache.keys import KeyRefused
 from tenfold.blocks.cache.memory import Memory
 from tenfold.blocks.cache.policy import JITTER, size_of
-from tenfold.blocks.cache.reader import MISSING, Cached, Missing, Options, P, Reader, Surroundings
+from tenfold.blocks.cache.reader import MISSING, Cached, Missing, Options, P, Reader, Surroundings, TagsOf
+from tenfold.blocks.cache.tags import Tags, checked
 from tenfold.blocks.cache.watch import Watch
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError
@@ -27,6 +30,9 @@ from tenfold.core.units import parse_duration
 __all__ = ["MISSING", "Cache", "CacheStats", "Cached", "Commits", "KeyRefused", "Missing", "ReaderStats"]
 
 NONE_TTL_S = 30.0
+_TAG = "#"
+"""Stands where an address has its template, which never begins with it, before a tag."""
+
 TIMEOUT_S = 10.0
 
 T = TypeVar("T")
@@ -46,12 +52,17 @@ class Commits(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReaderStats:
-    """Counts of one cached function since the process started. A `peek` that finds nothing counts nowhere."""
+    """Counts of one cached function since the process started. A `peek` that finds nothing counts nowhere.
+
+    `stale` are answers from the grace after a load that failed or took too long, `refreshes` loads ahead of time.
+    """
 
     hits: int
     misses: int
     loads: int
     failures: int
+    stale: int
+    refreshes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,8 @@ class CacheStats:
     misses: int
     loads: int
     failures: int
+    stale: int
+    refreshes: int
     evictions: int
     refusals: int
     entries: int
@@ -92,7 +105,11 @@ class Cache:
         """Tells the other processes which keys were dropped here without a transaction."""
         self._readers: dict[str, Reader] = {}
         self._memory = Memory(entries, bytes_limit)
-        self._around = Surroundings(clock, randomness, self._memory, Flights(), Watch(), in_transaction)
+        self._tags = Tags()
+        self._memory.on_remove = self._tags.remove
+        self._around = Surroundings(
+            clock, randomness, self._memory, Flights(), Watch(), in_transaction, self._tags, WeakSet()
+        )
 
     def read(
         self,
@@ -103,6 +120,12 @@ class Cache:
         timeout: str | float = TIMEOUT_S,
         jitter: float = JITTER,
         size: Callable[[Any], int] = size_of,
+        grace: str | float = 0,
+        soft_timeout: str | float | None = None,
+        again: str | float = 1.0,
+        ahead: float | None = None,
+        error_ttl: str | float = 0,
+        tags: Sequence[str | TagsOf] = (),
     ) -> Callable[[Callable[P, Awaitable[T]]], Cached[P, T]]:
         """Makes an `async def` loader a cached function; `key` is a template of its arguments, such as `link:{code}`.
 
@@ -111,10 +134,21 @@ class Cache:
         value where the estimate (`policy.size_of`) is too coarse. Every argument must be in the key, and is str, int,
         bytes, bool, UUID or None. The loader runs once for all who wait, in a task of its own with a copy of the first
         caller's context.
+
+        For `grace` after its ttl a value stands in for a load that fails, or that takes longer than `soft_timeout` (it
+        goes on beside those who have the old value); a failed load is tried again after `again`. With `ahead`, a share
+        of the ttl such as 0.8, a value that is read after it is loaded anew beside its readers. For `error_ttl` an
+        exception of the loader is answered again without loading. `tags` are templates such as `shop:{shop}`, or
+        functions from the value to its tags; `drop_tag` and `invalidate_tag` drop all values with a tag. A dropped or
+        invalidated value is never served, whatever the grace.
         """
         ttl_s = parse_duration(ttl)
         none_ttl_s = min(ttl_s, NONE_TTL_S) if none_ttl is None else parse_duration(none_ttl)
-        options = Options(ttl_s, none_ttl_s, parse_duration(timeout), jitter, size)
+        options = Options(
+            ttl_s, none_ttl_s, parse_duration(timeout), jitter, size,
+            grace_s=parse_duration(grace), soft_s=None if soft_timeout is None else parse_duration(soft_timeout),
+            again_s=parse_duration(again), ahead=ahead, error_s=parse_duration(error_ttl), tags=tuple(tags),
+        )  # fmt: skip
 
         def wrap(loader: Callable[P, Awaitable[T]]) -> Cached[P, T]:
             reader = Reader(key, loader, options, self._around)
@@ -136,6 +170,37 @@ class Cache:
         tx.on_commit(partial(reader.drop, key))
         if (address := reader.address(key)) is not None:
             tx.announce(address)
+
+    def write(self, tx: Commits, function: Cached[P, T], value: T, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Write-through: with the COMMIT, `value` is what one key has here; other processes drop theirs.
+
+        When another change of that key passes at the same time, the key is dropped instead: the next reader loads.
+        """
+        reader = self._reader(function)
+        key = reader.key(*args, **kwargs)
+        pending = reader.pending(key)
+        tx.on_commit(partial(reader.written, key, value, pending))
+        if (address := reader.address(key)) is not None:
+            tx.announce(address)
+
+    def invalidate_tag(self, tx: Commits, tag: str) -> None:
+        """Drops all values with this tag, with the transaction, in every process."""
+        checked((tag,))
+        tx.on_commit(partial(self._drop_tag, tag))
+        tx.announce(f"{_TAG}|{tag}")
+
+    def drop_tag(self, tag: str) -> None:
+        """Drops all values with this tag now; in the other processes a moment later."""
+        checked((tag,))
+        self._drop_tag(tag)
+        if self.announce is not None:
+            self.announce([f"{_TAG}|{tag}"])
+
+    def _drop_tag(self, tag: str) -> None:
+        # Which tags the value of a load under way will have is not known: nobody joins any of them from now on.
+        self._around.flights.detach_where(_is_tagged)
+        for entry in self._tags.drop(tag):
+            self._memory.remove(entry.table, entry.key)
 
     def drop(self, function: Cached[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Drops one key now. A load that is under way is not stored, and later readers do not join it."""
@@ -159,6 +224,9 @@ class Cache:
             return
         for address in keys:
             template, _, text = address.partition("|")
+            if template == _TAG:
+                self._drop_tag(text)
+                continue
             reader = self._readers.get(template)
             if reader is not None:  # otherwise the other process runs other code
                 with contextlib.suppress(ValueError):
@@ -176,14 +244,17 @@ class Cache:
         self._around.flights.detach_all()
         self._memory.clear()
 
-    def adopt(self, entries: int, bytes_limit: int) -> None:
-        """Sets new bounds while running; what no longer fits goes at once."""
+    def adopt(self, entries: int, bytes_limit: int, eviction: Eviction = "sieve") -> None:
+        """Sets new bounds and the policy while running; what no longer fits goes at once."""
+        self._memory.evict_by(eviction)
         self._memory.resize(entries, bytes_limit, self._around.clock.monotonic())
 
     def stats(self) -> CacheStats:
         """A snapshot for /metrics and `status`."""
         by_key = {
-            template: ReaderStats(reader.hits(), reader.misses, reader.loads, reader.failures)
+            template: ReaderStats(
+                reader.hits(), reader.misses, reader.loads, reader.failures, reader.stale, reader.refreshes
+            )
             for template, reader in self._readers.items()
         }
         memory = self._memory
@@ -192,6 +263,8 @@ class Cache:
             misses=sum(row.misses for row in by_key.values()),
             loads=sum(row.loads for row in by_key.values()),
             failures=sum(row.failures for row in by_key.values()),
+            stale=sum(row.stale for row in by_key.values()),
+            refreshes=sum(row.refreshes for row in by_key.values()),
             evictions=memory.evictions,
             refusals=memory.refusals,
             entries=memory.entries,
@@ -211,3 +284,8 @@ class Cache:
             hint="Give the function that @cache.read decorates.",
             code="TF-CACHE-TEMPLATE",
         )
+
+
+def _is_tagged(ident: Any) -> bool:
+    reader: Reader = ident[0]
+    return reader.tagged

@@ -75,9 +75,18 @@ class Flights:
         finally:
             waiter.waits_for.remove(flight)
 
+    def is_open(self, ident: Hashable) -> bool:
+        """Whether a load for `ident` is under way that others may join."""
+        return ident in self._open
+
     def detach(self, ident: Hashable) -> None:
         """Nobody joins the open flight for `ident` any more, and its value is not stored."""
         self._open.pop(ident, None)
+
+    def detach_where(self, chosen: Callable[[Hashable], bool]) -> None:
+        """`detach` for the open flights that `chosen` names."""
+        for ident in [ident for ident in self._open if chosen(ident)]:
+            del self._open[ident]
 
     def detach_all(self) -> None:
         """`detach` for every open flight."""

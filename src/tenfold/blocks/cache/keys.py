@@ -118,6 +118,20 @@ def shown(template: str, fields: tuple[str, ...], key: Hashable) -> str:
     return ":".join(texts[part[1:-1]] if part[0] == "{" else part for part in template.split(":"))
 
 
+def filled(template: str, fields: tuple[str, ...], key: Hashable) -> str:
+    """A template of a tag with the arguments of a key in it: `shop:{shop}` is `shop:7`, for 7 and for "7".
+
+    Characters that a tag cannot have are escaped with '.', so that tags of different arguments stay different.
+    """
+    made = template
+    for field, part in zip(fields, parts_of(fields, key), strict=True):
+        plain = part[1] if isinstance(part, tuple) else part
+        text = plain.hex() if isinstance(plain, bytes) else str(plain)
+        escaped = quote(text, safe="").replace(".", "%2E").replace("~", "%7E")
+        made = made.replace(f"{{{field}}}", escaped.replace("%", "."))
+    return made
+
+
 def read_back(template: str, fields: tuple[str, ...], text: str) -> Hashable:
     """The key that `shown` gave this text for; ValueError for what it never gives."""
     parts = zip(template.split(":"), text.split(":"), strict=True)
@@ -156,8 +170,8 @@ def _part_text(part: Hashable) -> str:
 
 
 _SOURCE = """\
-def make(_tf_loader, _tf_get, _tf_now, _tf_watch, _tf_look, _tf_in_transaction, _tf_refuse, _tf_miss, _tf_partial,
-         _tf_normal, _tf_missing, _tf_str{defaults}):
+def make(_tf_loader, _tf_get, _tf_now, _tf_watch, _tf_look, _tf_in_transaction, _tf_refuse, _tf_miss, _tf_late,
+         _tf_partial, _tf_normal, _tf_missing, _tf_str{defaults}):
     _tf_hits = 0
     def key({parameters}):
         return {key}
@@ -167,8 +181,10 @@ def make(_tf_loader, _tf_get, _tf_now, _tf_watch, _tf_look, _tf_in_transaction, 
         if _tf_time >= _tf_watch.until:
             _tf_look(_tf_time)
         _tf_entry = _tf_get({key})
-        if _tf_entry is None or _tf_entry.expires <= _tf_time:
+        if _tf_entry is None:
             return _tf_missing
+        if _tf_entry.expires <= _tf_time:
+            return _tf_late(_tf_entry, _tf_time)
         _tf_entry.visited = True
         _tf_hits += 1
         return _tf_entry.value

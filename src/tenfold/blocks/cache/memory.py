@@ -6,9 +6,10 @@ one bound. Belongs to one event loop: nothing here takes a lock.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
-from tenfold.blocks.cache.policy import Entry, Sieve, admits
+from tenfold.blocks.cache.eviction import QUEUES, Eviction, Fifo
+from tenfold.blocks.cache.policy import Entry, admits
 
 Table = dict[Hashable, Entry]
 
@@ -16,8 +17,11 @@ Table = dict[Hashable, Entry]
 class Memory:
     """Entries in this process. After every call `entries <= entries_limit` and `bytes <= bytes_limit`."""
 
-    def __init__(self, entries_limit: int, bytes_limit: int) -> None:
-        self._queue = Sieve()
+    def __init__(self, entries_limit: int, bytes_limit: int, eviction: Eviction = "sieve") -> None:
+        self.eviction = eviction
+        self._queue: Fifo = QUEUES[eviction]()
+        self.on_remove: Callable[[Entry], object] | None = None
+        """Called with each entry that has tags and leaves."""
         self.entries_limit = entries_limit
         self.bytes_limit = bytes_limit
         self.evictions = 0
@@ -44,6 +48,7 @@ class Memory:
             return
         self._make_room(1, entry.size, now)
         entry.visited = old is not None and old.visited
+        entry.rank = 0 if old is None else old.rank
         entry.table[entry.key] = entry
         self._queue.add(entry)
 
@@ -52,6 +57,8 @@ class Memory:
         entry = table.pop(key, None)
         if entry is not None:
             self._queue.remove(entry)
+            if entry.tags and self.on_remove is not None:
+                self.on_remove(entry)
         return entry
 
     def clear(self) -> None:
@@ -64,6 +71,15 @@ class Memory:
         self.entries_limit = entries_limit
         self.bytes_limit = bytes_limit
         self._make_room(0, 0, now)
+
+    def evict_by(self, eviction: Eviction) -> None:
+        """Goes by another policy from now on; what the one before knew of hits is forgotten."""
+        if eviction == self.eviction:
+            return
+        entries = list(self._queue)
+        self.eviction, self._queue = eviction, QUEUES[eviction]()
+        for entry in entries:
+            self._queue.add(entry)
 
     def _make_room(self, entries: int, size: int, now: float) -> None:
         queue = self._queue

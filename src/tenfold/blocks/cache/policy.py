@@ -1,25 +1,18 @@
-"""What the cache decides, without doing it: what goes when it is full, how long an entry lives, what a value weighs.
+"""What the cache decides, without doing it: how long an entry lives, what may be served then, what a value weighs.
 
-Eviction is SIEVE (Zhang et al., NSDI 2024): one queue in order of insertion, one bit an entry, one hand. A hit only
-sets the bit; the hand walks from the oldest to the newest, clears bits and takes the first entry without one. A value
-that is read once (a scan, a guessed code) therefore leaves before values that are read again.
-
-Invariants, checked by `Sieve.check`: the queue holds each entry once, `count` and `weight` are the sums over the queue,
-the hand stands on an entry of the queue or on its end. Everything here is deterministic and does no I/O.
+Which entry goes when there is no room is in eviction.py. Everything here is deterministic and does no I/O.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable
+from enum import Enum
 from itertools import chain, islice
 from typing import Any
 
-ENTRY_BYTES = 200
+ENTRY_BYTES = 240
 """Bytes that an entry costs besides its key and its value: the entry itself and its place in a table (measured)."""
-
-SWEEP_MAX = 1024
-"""Bits the hand clears at most for one eviction, so no insertion pauses the loop; then it takes where it stands."""
 
 LARGEST_SHARE = 8
 """A value above 1/8 of the byte limit is handed out but not kept: it would push out too much that is read more."""
@@ -32,81 +25,63 @@ NODES_MAX = 512
 
 
 class Entry:
-    """A value in the cache, and its place in the queue. `expires` is monotonic seconds; `size` is bytes."""
+    """A value in the cache, and its place in the queue. Times are monotonic seconds; `size` is bytes.
 
-    __slots__ = ("expires", "key", "newer", "older", "size", "table", "value", "visited")
+    Until `expires` a hit asks nothing; then `standing` says what the value is still good for: it is fresh until
+    `fresh_until`, and may stand in for a load that fails until `keep_until`. `rank` belongs to the eviction policy.
+    """
+
+    __slots__ = (
+        "expires", "fresh_until", "keep_until", "key", "newer", "older", "queue", "rank", "size", "table",
+        "tags", "value", "visited",
+    )  # fmt: skip
 
     newer: Entry
     older: Entry
+    queue: Any
 
-    def __init__(self, table: dict[Hashable, Entry], key: Hashable, value: Any, size: int, expires: float) -> None:
+    def __init__(
+        self,
+        table: dict[Hashable, Entry],
+        key: Hashable,
+        value: Any,
+        size: int,
+        expires: float,
+        *,
+        fresh_until: float | None = None,
+        keep_until: float | None = None,
+        tags: tuple[str, ...] = (),
+    ) -> None:
         self.table = table
         self.key = key
         self.value = value
         self.size = size
         self.expires = expires
+        self.fresh_until = expires if fresh_until is None else fresh_until
+        self.keep_until = self.fresh_until if keep_until is None else keep_until
+        self.tags = tags
+        self.rank = 0
         self.visited = False
 
 
-class Sieve:
-    """The queue. `end` is no entry: it closes the ring between the newest and the oldest."""
+class Standing(Enum):
+    """What is to be done with an entry whose `expires` has passed, or with none."""
 
-    __slots__ = ("count", "end", "hand", "weight")
+    GONE = "load, and everybody waits"
+    AHEAD = "serve it, and load behind"
+    STALE = "load; when that fails or takes too long, serve it"
 
-    def __init__(self) -> None:
-        self.end = Entry({}, None, None, 0, 0.0)
-        self.end.newer = self.end.older = self.end
-        self.hand = self.end
-        self.count = 0
-        self.weight = 0
 
-    def __iter__(self) -> Iterator[Entry]:
-        """From the oldest to the newest."""
-        entry = self.end.newer
-        while entry is not self.end:
-            yield entry
-            entry = entry.newer
+def standing(entry: Entry | None, now: float) -> Standing:
+    """What an entry is good for at `now`, after its `expires`."""
+    if entry is None or entry.keep_until <= now:
+        return Standing.GONE
+    return Standing.AHEAD if now < entry.fresh_until else Standing.STALE
 
-    def add(self, entry: Entry) -> None:
-        """Puts `entry` at the newest place."""
-        newest = self.end.older
-        entry.older, entry.newer = newest, self.end
-        newest.newer = self.end.older = entry
-        self.count += 1
-        self.weight += entry.size
 
-    def remove(self, entry: Entry) -> None:
-        """Takes `entry` out, wherever it is; a hand that stands on it moves on to the next newer one."""
-        if self.hand is entry:
-            self.hand = entry.newer
-        entry.older.newer, entry.newer.older = entry.newer, entry.older
-        entry.older = entry.newer = entry
-        self.count -= 1
-        self.weight -= entry.size
-
-    def victim(self, now: float) -> Entry:
-        """The entry to evict next: expired, or not read since the hand last came by. The queue must not be empty."""
-        assert self.count, "nothing to evict"
-        entry = self.hand
-        for _ in range(SWEEP_MAX):
-            if entry is self.end:
-                entry = entry.newer
-            if not entry.visited or entry.expires <= now:
-                break
-            entry.visited = False
-            entry = entry.newer
-        if entry is self.end:
-            entry = entry.newer
-        self.hand = entry
-        return entry
-
-    def check(self) -> None:
-        """Asserts the invariants of the module's docstring; walks the whole queue (tests)."""
-        entries = list(self)
-        assert len(entries) == len(set(map(id, entries))) == self.count
-        assert self.weight == sum(entry.size for entry in entries)
-        assert all(entry.newer.older is entry and entry.older.newer is entry for entry in entries)
-        assert self.hand is self.end or any(self.hand is entry for entry in entries)
+def look_at(now: float, fresh_s: float, ahead: float | None) -> float:
+    """When a hit has to ask: at the end of the entry's life, or at the share `ahead` of it (refresh-ahead)."""
+    return now + fresh_s if ahead is None else now + fresh_s * ahead
 
 
 def lifetime(ttl: float, jitter: float, uniform: float) -> float:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
-from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
 from dataclasses import dataclass
 from functools import partial, update_wrapper
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
+from weakref import WeakSet
 
 from tenfold.blocks.cache.flights import Flights
 from tenfold.blocks.cache.keys import (
     KeyRefused,
     check_sizes,
     compile_functions,
+    filled,
     normal,
     read_back,
     shown,
     template_fields,
 )
 from tenfold.blocks.cache.memory import Memory, Table
-from tenfold.blocks.cache.policy import ENTRY_BYTES, JITTER, Entry, lifetime, size_of
+from tenfold.blocks.cache.policy import ENTRY_BYTES, JITTER, Entry, Standing, lifetime, look_at, size_of, standing
+from tenfold.blocks.cache.tags import Tags, checked
 from tenfold.blocks.cache.watch import Watch
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError
@@ -27,6 +31,29 @@ from tenfold.core.randomness import Randomness
 
 P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
+
+
+TagsOf = Callable[[Any], Iterable[str]]
+"""Makes the tags of a value."""
+
+BatchLoader = Callable[[list[Any]], Awaitable[dict[Any, Any]]]
+
+MANY_MAX = 1000
+"""Keys of one call of a batch loader at most."""
+
+MANY_AT_ONCE = 32
+FAILURES_MAX = 1000
+"""Failed loads that are remembered at most, for each function."""
+
+
+class Pending:
+    """A value that a transaction stores when it commits. `spoiled` once the key was dropped by anybody meanwhile."""
+
+    __slots__ = ("__weakref__", "ident", "spoiled")
+
+    def __init__(self, ident: Hashable) -> None:
+        self.ident = ident
+        self.spoiled = False
 
 
 class Missing(enum.Enum):
@@ -54,6 +81,20 @@ class Cached(Protocol[P, T_co]):
         """The cached value, synchronously, or `MISSING`. Never loads."""
         ...
 
+    async def many(self, keys: Iterable[Any]) -> dict[Any, Any]:
+        """The values of many keys of a function with one argument, by key; what is missing is loaded together.
+
+        With a batch loader (`batch`) in one call for all of it, else key by key, `MANY_AT_ONCE` at a time.
+        """
+        ...
+
+    def batch(self, loader: BatchLoader) -> BatchLoader:
+        """Marks the loader of many keys: `@find.batch`, an `async def` from a list of keys to a dict by key.
+
+        A key that is not in the dict has the value None.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -64,8 +105,15 @@ class Options:
     timeout_s: float
     jitter: float = JITTER
     size: Callable[[Any], int] = size_of
+    grace_s: float = 0.0
+    soft_s: float | None = None
+    again_s: float = 1.0
+    ahead: float | None = None
+    error_s: float = 0.0
+    tags: tuple[str | TagsOf, ...] = ()
 
     def __post_init__(self) -> None:
+        self._check_lateness()
         if self.ttl <= 0 or self.none_ttl < 0 or self.timeout_s <= 0 or not 0 <= self.jitter < 1:
             raise ContractError(
                 f"A cached function cannot have ttl={self.ttl:g} s, none_ttl={self.none_ttl:g} s,"
@@ -73,6 +121,18 @@ class Options:
                 hint="ttl and timeout are more than 0, none_ttl is 0 or more, jitter is from 0 to below 1.",
                 code="TF-CACHE-TEMPLATE",
             )
+
+    def _check_lateness(self) -> None:
+        wrong = ""
+        if min(self.grace_s, self.error_s) < 0 or self.again_s <= 0:
+            wrong = "grace and error_ttl are 0 or more, again is more than 0"
+        elif self.soft_s is not None and not (self.grace_s and 0 < self.soft_s < self.timeout_s):
+            wrong = "soft_timeout needs a grace, from which it serves, and is shorter than timeout"
+        elif self.ahead is not None and not 0 < self.ahead < 1:
+            wrong = "ahead is a share of the ttl, such as 0.8"
+        if wrong:
+            raise ContractError("The options of a cached function contradict each other.", hint=f"{wrong}.",
+                                code="TF-CACHE-TEMPLATE")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +145,9 @@ class Surroundings:
     flights: Flights
     watch: Watch
     in_transaction: Callable[[], bool]
+    tags: Tags
+    pending: WeakSet[Pending]
+    """Values that running transactions will store."""
 
 
 class Reader:
@@ -93,7 +156,9 @@ class Reader:
     def __init__(self, template: str, loader: Callable[..., Any], options: Options, around: Surroundings) -> None:
         self.template = template
         self.name = f"{loader.__module__}.{loader.__qualname__}"
-        self.misses = self.loads = self.failures = 0
+        self.misses = self.loads = self.failures = self.stale = self.refreshes = 0
+        self._batch: BatchLoader | None = None
+        self._failed: dict[Hashable, tuple[float, Exception]] = {}
         self._fields = template_fields(template, loader)
         self._options = options
         self._around = around
@@ -110,14 +175,21 @@ class Reader:
             in_transaction=around.in_transaction,
             refuse=self._refuse_transaction,
             miss=self._miss,
+            late=self._late,
             partial=partial,
             normal=normal,
             missing=MISSING,
             str=str,
         )
         function: Any = update_wrapper(read, loader)
-        function.peek, function.reader = peek, self
+        function.peek, function.reader, function.many, function.batch = peek, self, self.many, self.take_batch
         self.function = function
+        self._behind: set[asyncio.Future[Any]] = set()
+
+    @property
+    def tagged(self) -> bool:
+        """Whether its values have tags."""
+        return bool(self._options.tags)
 
     def shown(self, key: Hashable) -> str:
         """The key as text, for messages."""
@@ -139,6 +211,10 @@ class Reader:
         """Forgets `key` and detaches a load that is under way: a reader that comes later loads anew."""
         self._around.flights.detach((self, key))
         self._around.memory.remove(self._table, key)
+        self._failed.pop(key, None)
+        for pending in self._around.pending:
+            if pending.ident == (self, key):
+                pending.spoiled = True
 
     async def refresh(self, key: Hashable, loading: Callable[[], Awaitable[Any]]) -> Any:
         """Loads `key` anew; until that is done readers get the old value."""
@@ -146,39 +222,190 @@ class Reader:
             self._refuse_transaction()
         return await self._load(key, loading, fresh=True)
 
+    def _late(self, entry: Entry, now: float) -> Any:
+        """What `peek` says of an entry whose `expires` has passed."""
+        return entry.value if standing(entry, now) is Standing.AHEAD else MISSING
+
     async def _miss(self, key: Hashable, loading: Callable[[], Awaitable[Any]]) -> Any:
+        now = self._around.clock.monotonic()
+        entry = self._table.get(key)
+        found = standing(entry, now)
+        if found is Standing.GONE:
+            self.misses += 1
+            self._refuse_failed(key, now)
+            return await self._load(key, loading, fresh=False)
+        assert entry is not None, "only what is gone has none"
+        entry.visited = True
+        if found is Standing.AHEAD:
+            self._load_behind(key, loading, entry, now)
+            return entry.value
         self.misses += 1
-        return await self._load(key, loading, fresh=False)
+        return await self._or_stale(key, loading, entry)
+
+    def _load_behind(self, key: Hashable, loading: Callable[[], Awaitable[Any]], entry: Entry, now: float) -> None:
+        """Refresh-ahead: one load beside those who read; when it fails, it is tried again after `again`."""
+        self.refreshes += 1
+        entry.expires = min(entry.fresh_until, now + self._options.again_s)
+        task = asyncio.ensure_future(self._load(key, loading, fresh=False))
+        self._behind.add(task)
+        task.add_done_callback(self._refreshed)
+
+    def _refreshed(self, task: asyncio.Future[Any]) -> None:
+        self._behind.discard(task)
+        if not task.cancelled():
+            task.exception()  # counted where it was raised; the readers have their value
+
+    async def _or_stale(self, key: Hashable, loading: Callable[[], Awaitable[Any]], entry: Entry) -> Any:
+        """Loads; the old value stands in when that fails, or takes longer than the soft timeout (it goes on then)."""
+        try:
+            async with asyncio.timeout(self._options.soft_s) as soft:
+                return await self._load(key, loading, fresh=False)
+        except ContractError:
+            raise
+        except Exception:
+            now = self._around.clock.monotonic()
+            if self._table.get(key) is not entry or entry.keep_until <= now:  # dropped meanwhile, or too old by now
+                raise
+            if not soft.expired():
+                entry.expires = min(entry.keep_until, now + self._options.again_s)
+        self.stale += 1
+        return entry.value
+
+    def _refuse_failed(self, key: Hashable, now: float) -> None:
+        failed = self._failed.get(key)
+        if failed is not None:
+            until, error = failed
+            if now < until:
+                raise error.with_traceback(None)
+            del self._failed[key]
+
+    async def _call(self, key: Hashable, loading: Callable[[], Awaitable[Any]]) -> Any:
+        self.loads += 1
+        try:
+            return await loading()
+        except Exception as error:
+            self.failures += 1
+            if self._options.error_s:
+                self._failed[key] = (self._around.clock.monotonic() + self._options.error_s, error)
+                if len(self._failed) > FAILURES_MAX:
+                    del self._failed[next(iter(self._failed))]
+            raise
+        except BaseException:
+            self.failures += 1
+            raise
 
     def _load(self, key: Hashable, loading: Callable[[], Awaitable[Any]], *, fresh: bool) -> Awaitable[Any]:
         check_sizes(self._fields, key)
         return self._around.flights.join(
             (self, key),
             self.shown(key),
-            partial(self._call, loading),
-            partial(self._store, key),
+            partial(self._call, key, loading),
+            partial(self._store, key, self._around.tags.now),
             self._options.timeout_s,
             fresh=fresh,
         )
 
-    async def _call(self, loading: Callable[[], Awaitable[Any]]) -> Any:
-        self.loads += 1
-        try:
-            return await loading()
-        except BaseException:
-            self.failures += 1
-            raise
-
-    def _store(self, key: Hashable, value: Any) -> None:
+    def _store(self, key: Hashable, since: int, value: Any) -> None:
         around, options = self._around, self._options
+        tags = self._tags_of(key, value)
         ttl = options.none_ttl if value is None else options.ttl
-        if ttl <= 0:
-            self._around.memory.remove(self._table, key)
+        if ttl <= 0 or not around.tags.admits(tags, since):
+            around.memory.remove(self._table, key)
             return
         now = around.clock.monotonic()
-        expires = now + lifetime(ttl, options.jitter, around.randomness.uniform())
+        fresh_s = lifetime(ttl, options.jitter, around.randomness.uniform())
         size = ENTRY_BYTES + size_of(key) + options.size(value)
-        around.memory.put(Entry(self._table, key, value, size, expires), now)
+        until = now + fresh_s
+        at = look_at(now, fresh_s, options.ahead)
+        keep_until = until + options.grace_s
+        entry = Entry(self._table, key, value, size, at, fresh_until=until, keep_until=keep_until, tags=tags)
+        around.memory.put(entry, now)
+        if tags and self._table.get(key) is entry:
+            around.tags.add(entry)
+
+    def _tags_of(self, key: Hashable, value: Any) -> tuple[str, ...]:
+        if not self._options.tags:
+            return ()
+        found: list[str] = []
+        for tag in self._options.tags:
+            if isinstance(tag, str):
+                found.append(filled(tag, self._fields, key))
+            else:
+                found.extend(tag(value))
+        return checked(found)
+
+    # -- written through ----------------------------------------------------------------------------------------------
+
+    def pending(self, key: Hashable) -> Pending:
+        """Notes that a transaction will store `key`."""
+        check_sizes(self._fields, key)
+        pending = Pending((self, key))
+        self._around.pending.add(pending)
+        return pending
+
+    def written(self, key: Hashable, value: Any, pending: Pending) -> None:
+        """The transaction has committed: its value is stored, unless somebody dropped the key since its body ran."""
+        spoiled = pending.spoiled
+        self.drop(key)
+        if not spoiled:
+            self._store(key, self._around.tags.now, value)
+
+    # -- many at once -------------------------------------------------------------------------------------------------
+
+    def take_batch(self, loader: BatchLoader) -> BatchLoader:
+        """`Cached.batch`."""
+        if len(self._fields) != 1:
+            raise ContractError(
+                f"{self.name} has {len(self._fields)} arguments, and a batch is a list of one argument.",
+                hint="Batches are for functions with one argument.",
+                code="TF-CACHE-TEMPLATE",
+            )
+        self._batch = loader
+        return loader
+
+    async def many(self, keys: Iterable[Any]) -> dict[Any, Any]:
+        """`Cached.many`."""
+        wanted = list(dict.fromkeys(keys))
+        if self._batch is None:
+            room = asyncio.Semaphore(MANY_AT_ONCE)
+
+            async def one(key: Any) -> Any:
+                async with room:
+                    return await self.function(key)
+
+            return dict(zip(wanted, await asyncio.gather(*map(one, wanted)), strict=True))
+        if self._around.in_transaction():
+            self._refuse_transaction()
+        found: dict[Any, Any] = {}
+        missing = []
+        for argument in wanted:
+            value = self.function.peek(argument)
+            if value is MISSING:
+                missing.append(argument)
+            else:
+                found[argument] = value
+        for first in range(0, len(missing), MANY_MAX):
+            found.update(await self._load_together(self._batch, missing[first : first + MANY_MAX]))
+        return {argument: found[argument] for argument in wanted}
+
+    async def _load_together(self, loader: BatchLoader, arguments: list[Any]) -> dict[Any, Any]:
+        """One call for all of them; each is a load of its own to those who wait for it, or drop it meanwhile."""
+        together: list[asyncio.Task[dict[Any, Any]]] = []
+        asked: list[Any] = []
+
+        async def one(argument: Any) -> Any:
+            if not together:
+                together.append(asyncio.ensure_future(_awaited(loader(asked))))
+            return (await asyncio.shield(together[0])).get(argument)
+
+        waiting = []
+        for argument in arguments:
+            key = self.key(argument)
+            self.misses += 1
+            if not self._around.flights.is_open((self, key)):
+                asked.append(argument)
+            waiting.append(self._load(key, partial(one, argument), fresh=False))
+        return dict(zip(arguments, await asyncio.gather(*waiting), strict=True))
 
     def _refuse_transaction(self) -> None:
         raise ContractError(
@@ -186,3 +413,7 @@ class Reader:
             hint="A body awaits only tx: read before the transaction, or ask tx itself, which sees its own writes.",
             code="TF-CACHE-TX",
         )
+
+
+async def _awaited(loading: Awaitable[dict[Any, Any]]) -> dict[Any, Any]:
+    return await loading
