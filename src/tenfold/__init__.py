@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Uuid,
     )
     from tenfold.blocks.kv import Entry
+    from tenfold.blocks.limits import LimitExceeded
     from tenfold.core.errors import Conflict, InvalidRequest, NotFound, TenfoldError, Unavailable
     from tenfold.prove.probe.app import Probe
     from tenfold.serve.hot import Request, Response
@@ -54,6 +55,7 @@ _HOMES = {
     "sharded_by": "tenfold.blocks.database",
     "Entry": "tenfold.blocks.kv",
     "MISSING": "tenfold.blocks.cache",
+    "LimitExceeded": "tenfold.blocks.limits",
     "Probe": "tenfold.prove.probe.app",
     "Request": "tenfold.serve.hot",
     "Response": "tenfold.serve.hot",
@@ -78,6 +80,7 @@ __all__ = [
     "Int64",
     "InvalidRequest",
     "Json",
+    "LimitExceeded",
     "NotFound",
     "Probe",
     "Request",

@@ -2,27 +2,8 @@
 
 from __future__ import annotations
 
-from tenfold.blocks.database import Database
-from tenfold.core.clock import Clock
-from tenfold.core.randomness import Randomness
-from tenfold.topology.map import Map
+from tenfold.blocks.limits.block import Limits
+from tenfold.blocks.limits.decision import Decision, LimitExceeded
+from tenfold.blocks.limits.rule import Rule
 
-__all__ = ["Limits"]
-
-
-class Limits:
-    """Limits of one service."""
-
-    def __init__(self, database: Database, clock: Clock, randomness: Randomness) -> None:
-        self._database = database
-        self._clock = clock
-        self._randomness = randomness
-
-    async def start(self) -> None:
-        """Begins to share what is left with the other processes, where there are some."""
-
-    async def stop(self) -> None:
-        """Gives back what was not spent."""
-
-    def adopt(self, new: Map) -> None:
-        """Goes by a newer map."""
+__all__ = ["Decision", "LimitExceeded", "Limits", "Rule"]

@@ -1,0 +1,166 @@
+"""The limits of one service: rules from the code and from tenfold.toml, and charges against them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from tenfold.blocks.database import Database
+from tenfold.blocks.database.scope import current_scope
+from tenfold.blocks.limits.decision import Decision, LimitExceeded
+from tenfold.blocks.limits.headers import fields_of
+from tenfold.blocks.limits.keys import address_of, api_key_of, http_scope
+from tenfold.blocks.limits.memory import Charge, charge_all, charge_one
+from tenfold.blocks.limits.policy import NS, retry_after_s
+from tenfold.blocks.limits.rule import Key, Rule
+from tenfold.blocks.limits.rules import Rules, checked
+from tenfold.core.clock import Clock
+from tenfold.core.errors import ContractError
+from tenfold.core.randomness import Randomness
+from tenfold.topology.limits import Over, WhenAway
+from tenfold.topology.map import Map
+
+log = logging.getLogger("tenfold.limits")
+
+
+class Limits:
+    """Limits of one service: `tf.limits`.
+
+    With one process that works, charges are decided in its memory (`charge`, synchronous). With several they share
+    each limit through the database, and `take` is the form that works everywhere.
+    """
+
+    def __init__(self, database: Database, clock: Clock, randomness: Randomness) -> None:
+        self._database = database
+        self._clock = clock
+        self._monotonic = clock.monotonic
+        self._randomness = randomness
+        self.rules = Rules()
+        self.off = False
+        """Whether all limits are off: every charge is allowed and nothing is counted (for load tests)."""
+
+    # -- rules --------------------------------------------------------------------------------------------------------
+
+    def rule(
+        self,
+        name: str,
+        rate: str,
+        *,
+        burst: int | None = None,
+        key: str = "address",
+        routes: tuple[str, ...] | list[str] = (),
+        methods: tuple[str, ...] | list[str] = (),
+        cost: int = 1,
+        over: Over = "refuse",
+        task: str = "",
+        shadow: bool = False,
+        when_away: WhenAway = "local",
+    ) -> Rule:
+        """Declares a limit: `tf.limits.rule("create", "20/minute", burst=5)`; a `[[limit]]` of its name replaces it.
+
+        `ContractError` for values that are not allowed, that contradict each other, or that differ from those of
+        another rule of this name. The arguments mean what docs/configuration.md says of `[[limit]]`.
+        """
+        declared = checked(
+            {
+                "name": name, "rate": rate, "key": key, "routes": list(routes), "methods": list(methods),
+                "cost": cost, "over": over, "task": task, "shadow": shadow, "when_away": when_away, "burst": burst,
+            }
+        )  # fmt: skip
+        return self.rules.declare(declared, self._now_ns())
+
+    # -- charges ------------------------------------------------------------------------------------------------------
+
+    def charge(self, *charges: tuple[Rule, Key] | tuple[Rule, Key, int]) -> Decision:
+        """Charges all of these limits, or none when one of them refuses; at once, in this process's memory.
+
+        A charge is (rule, key) or (rule, key, cost). `ContractError` for a cost that could never be allowed.
+        """
+        if len(charges) == 1:
+            given = charges[0]
+            rule = given[0]
+            cost = given[2] if len(given) == 3 else rule.cost
+            if 0 < cost <= rule.burst and not self.off:
+                return charge_one(rule, given[1], cost, int(self._monotonic() * NS))
+        return self._charge(charges)
+
+    def _charge(self, charges: tuple[Any, ...]) -> Decision:
+        complete = [_complete(each) for each in charges]
+        if not complete:
+            raise _misused("No limit was named.", "Give (rule, key), or (rule, key, cost).")
+        if self.off:
+            return Decision(complete[0][0], -complete[0][0].tolerance_ns)
+        return charge_all(complete, self._now_ns())
+
+    async def take(self, *charges: tuple[Rule, Key] | tuple[Rule, Key, int]) -> Decision:
+        """Like `charge`, on every step."""
+        return self.charge(*charges)
+
+    async def require(self, *charges: tuple[Rule, Key] | tuple[Rule, Key, int]) -> Decision:
+        """Charges, or raises `LimitExceeded` (429). The response gets RateLimit headers either way."""
+        decision = await self.take(*charges)
+        self.show(decision)
+        if not decision.allowed:
+            raise self.exceeded(decision)
+        return decision
+
+    def exceeded(self, decision: Decision) -> LimitExceeded:
+        """The error for a refusal, with a Retry-After that is spread."""
+        return LimitExceeded(decision, retry_after_s(decision.retry_after_s, self._randomness.uniform()))
+
+    def show(self, decision: Decision) -> None:
+        """Adds the RateLimit headers of a decision to the response of the current request, if there is one."""
+        scope = current_scope()
+        if scope is None or not scope.http or self.off:
+            return
+        fields = fields_of(decision)
+
+        async def add(status: int) -> list[tuple[bytes, bytes]]:
+            return fields
+
+        scope.before_answer(add)
+
+    # -- keys ---------------------------------------------------------------------------------------------------------
+
+    def address(self) -> str:
+        """The client's address, as a key: IPv6 by its /64."""
+        return address_of(http_scope())
+
+    def api_key(self) -> str | None:
+        """A hash of the client's API key (`Authorization: Bearer ...` or `X-Api-Key`); None without one."""
+        return api_key_of(http_scope())
+
+    # -- lifecycle ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begins to share what is left with the other processes, where there are some."""
+        if self.off:
+            log.warning("All rate limits are off (TENFOLD_LIMITS=off).")
+
+    async def stop(self) -> None:
+        """Gives back what was not spent."""
+
+    def adopt(self, new: Map) -> None:
+        """Goes by a newer map. What was charged stays charged."""
+        self.rules.adopt(new.limits, self._now_ns())
+
+    def _now_ns(self) -> int:
+        return int(self._monotonic() * NS)
+
+
+def _complete(given: tuple[Any, ...]) -> Charge:
+    """A charge with its cost; `ContractError` for one that cannot be meant."""
+    if len(given) not in (2, 3) or not isinstance(given[0], Rule):
+        raise _misused(f"{given!r} is no charge.", "Give (rule, key), or (rule, key, cost).")
+    rule, key = given[0], given[1]
+    cost = given[2] if len(given) == 3 else rule.cost
+    if isinstance(cost, bool) or not isinstance(cost, int) or not 0 < cost <= rule.burst:
+        raise _misused(
+            f'The limit "{rule.name}" was charged {cost!r}, and allows {rule.burst} at once, so it could never pass.',
+            f"Charge a whole number from 1 to {rule.burst}, or set a larger burst.",
+        )
+    return rule, key, cost
+
+
+def _misused(what: str, hint: str) -> ContractError:
+    return ContractError(what, hint=hint, code="TF-LIMIT-CHARGE")

@@ -1,0 +1,83 @@
+"""Charges against what this process remembers: synchronous, several limits together or none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tenfold.blocks.limits.decision import Decision
+from tenfold.blocks.limits.rule import Key, Rule
+
+Charge = tuple[Rule, Key, int]
+
+
+def charge_one(rule: Rule, key: Key, cost: int, now_ns: int) -> Decision:
+    """Charges one limit, or refuses and changes nothing. (`policy.arrive`, written out: it runs for each request.)"""
+    tats = rule.tats
+    tat_ns = tats.get(key)
+    after_ns = (now_ns if tat_ns is None or tat_ns < now_ns else tat_ns) + cost * rule.interval_ns
+    over_ns = after_ns - now_ns - rule.tolerance_ns
+    if over_ns > 0:
+        return _refused(rule, over_ns)
+    rule.allowed += 1
+    if tat_ns is None:
+        rule.keep(key, after_ns, now_ns)
+    else:
+        tats[key] = after_ns
+    return Decision(rule, over_ns)
+
+
+def _refused(rule: Rule, over_ns: int) -> Decision:
+    if rule.shadow:
+        rule.shadowed += 1
+    else:
+        rule.refused += 1
+    return Decision(rule, over_ns)
+
+
+def charge_all(charges: Sequence[Charge], now_ns: int) -> Decision:
+    """Charges several limits; when one of them refuses, none is charged. A limit in shadow mode refuses nobody."""
+    after: list[tuple[Rule, Key, int]] = []
+    parts = []
+    for rule, key, cost in merged(charges):
+        after_ns = max(rule.tats.get(key, 0), now_ns) + cost * rule.interval_ns
+        parts.append(Decision(rule, after_ns - now_ns - rule.tolerance_ns))
+        after.append((rule, key, after_ns))
+    decision = tightest(parts)
+    count(decision)
+    if decision.allowed:
+        for part, (rule, key, after_ns) in zip(parts, after, strict=True):
+            if part.over_ns <= 0:
+                rule.tats[key] = after_ns if key in rule.tats else _new(rule, key, after_ns, now_ns)
+    return decision
+
+
+def _new(rule: Rule, key: Key, after_ns: int, now_ns: int) -> int:
+    rule.keep(key, after_ns, now_ns)
+    return after_ns
+
+
+def merged(charges: Sequence[Charge]) -> list[Charge]:
+    """The charges with each bucket once: a bucket that was named twice is charged both costs."""
+    costs: dict[tuple[Rule, Key], int] = {}
+    for rule, key, cost in charges:
+        costs[rule, key] = costs.get((rule, key), 0) + cost
+    return [(rule, key, cost) for (rule, key), cost in costs.items()]
+
+
+def tightest(parts: Sequence[Decision]) -> Decision:
+    """The decision on all: the longest wait of those that refuse, else the one with the least left."""
+    refusing = [part for part in parts if not part.allowed]
+    longest = max(refusing, key=lambda part: part.over_ns, default=None)
+    worst = longest or min(parts, key=lambda part: part.remaining)
+    return Decision(worst.rule, worst.over_ns, tuple(parts), any(part.local for part in parts))
+
+
+def count(decision: Decision) -> None:
+    """Counts what each limit said: refused by those over it, and allowed only when all of them allowed it."""
+    for part in decision.parts:
+        if part.over_ns > 0 and part.rule.shadow:
+            part.rule.shadowed += 1
+        elif part.over_ns > 0:
+            part.rule.refused += 1
+        elif decision.allowed:
+            part.rule.allowed += 1
