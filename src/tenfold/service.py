@@ -27,6 +27,7 @@ from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import SpecError, TenfoldError
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
 from tenfold.serve.asgi import TenfoldASGI
+from tenfold.serve.hot import Response
 from tenfold.topology.map import Map, ServerMap, decode
 from tenfold.topology.pools import share
 from tenfold.topology.working import works
@@ -76,6 +77,7 @@ class Tenfold:
         self.metrics = Metrics(self.database, clock, randomness)
         self.kv = Kv(self.database, clock, randomness)
         self.files = Files(self.database, clock, randomness)
+        self.files.respond = Response
         self.limits = Limits(self.database, clock, randomness)
         self.sessions = Sessions(self.database, clock, randomness)
         self.events = Events(self.database, clock, randomness)

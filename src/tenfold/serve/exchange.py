@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 from tenfold.blocks.database.scope import RequestScope
@@ -186,6 +186,8 @@ class Exchange:
             response.sendable = True
         self._held = None
         await self._start({"type": "http.response.start", "status": response.status, "headers": response.headers})
+        if response.stream is not None:
+            await self._pour(response.stream)
         await self._pass({"type": "http.response.body", "body": response.body})
 
     async def refuse(self, error: BodyTooLargeError) -> None:
@@ -282,6 +284,13 @@ class Exchange:
         await self._send(message)
         if self.complete:
             self.ended = self._now()
+
+    async def _pour(self, stream: AsyncGenerator[bytes, None]) -> None:
+        """Sends the pieces as fast as the client takes them; of a HEAD only that there are some."""
+        async with contextlib.aclosing(stream):
+            if self.scope["method"] != "HEAD":
+                async for piece in stream:
+                    await self._pass({"type": "http.response.body", "body": piece, "more_body": True})
 
     async def _hold(self, message: Message) -> None:
         assert self._held is not None, "only called while a response is held"

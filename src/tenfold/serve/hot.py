@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, final
 from urllib.parse import quote
 
@@ -71,15 +71,23 @@ class Request:
 class Response:
     """A complete response. It does not change, so a handler may keep one and return it again and again.
 
-    `headers` are pairs of bytes with lower-case names; `content-length` is added. Headers that could break out of their
-    line (CR, LF, NUL) are refused when the response is sent: the client gets a 500, the log a line.
+    `headers` are pairs of bytes with lower-case names; `content-length` is added. With `stream` the body is what that
+    yields, `headers` say its length themselves, and the response serves one request. Headers that could break out of
+    their line (CR, LF, NUL) are refused when the response is sent: the client gets a 500, the log a line.
     """
 
-    __slots__ = ("body", "headers", "sendable", "status")
+    __slots__ = ("body", "headers", "sendable", "status", "stream")
 
-    def __init__(self, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b"") -> None:
+    def __init__(
+        self,
+        status: int = 200,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        body: bytes = b"",
+        stream: AsyncGenerator[bytes, None] | None = None,
+    ) -> None:
         complete = list(headers)
-        if status not in _BODILESS:
+        self.stream = stream
+        if status not in _BODILESS and stream is None:
             complete.append((b"content-length", b"%d" % len(body)))
         self.status = status
         self.headers = complete
