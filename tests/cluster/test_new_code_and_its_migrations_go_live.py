@@ -149,7 +149,7 @@ def test_a_command_that_is_killed_changes_nothing_and_the_same_one_follows_again
     first.kill()
     first.communicate()
     refused = small.tenfold("rollback", "--yes")
-    assert (refused.code, "The move change_web is open" in refused.err) == (1, True)
+    assert (refused.code, "The move change_nodes is open" in refused.err) == (1, True)
     again = small.tenfold("deploy", "--yes")
     assert again.code == 0, again
     assert "Following it." in again.err

@@ -87,7 +87,9 @@ def test_from_one_process_to_several_on_a_database_server_and_back(small: Deploy
         done(small, "climb", "3", "--yes")
         assert small.status()["step"] == 3
         moves = [move["move"] for move in small.tenfold("moves", "--json").facts()["moves"]]
-        assert moves == ["copy_to_postgres", "put_balancers", "change_web"], "one command, and the moves by themselves"
+        assert moves == ["copy_to_postgres", "put_balancers", "change_nodes"], (
+            "one command, and the moves by themselves"
+        )
         done(small, "scale", "web=3", "--yes")
         write_code(small, "two")
         done(small, "deploy", "--yes")

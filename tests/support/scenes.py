@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from fake_tier import Scene
 
-from tenfold.moves import change_web, put_balancers, take_balancers
+from tenfold.moves import change_nodes, put_balancers, take_balancers
 from tenfold.topology.map import Map, map_of
 from tenfold.topology.spec import parse_spec
 from tenfold.topology.targets import target_of
@@ -26,7 +26,7 @@ def balanced(count: int, version: str = "") -> Map:
     """So many web servers behind two balancers."""
     current = target_of("put_balancers", one_web(version), BALANCED)
     wants = Wants(balancers=2, web=count, web_instead_of=current.web.processes, version=version)
-    scaled = target_of("change_web", current, wants)
+    scaled = target_of("change_nodes", current, wants)
     nodes = tuple(
         msgspec.structs.replace(node, address=f"127.0.0.1:{20000 + int(node.name.rpartition('-')[2])}")
         if node.role == "web"
@@ -44,7 +44,7 @@ def with_app(current: Map, app: str) -> Map:
 def scaled(name: str, before: Map, count: int, **more: object) -> Scene:
     """From so many web servers to `count`."""
     wants = Wants(balancers=2, web=count, web_instead_of=before.web.processes)
-    return Scene(name, change_web.make, before, target_of("change_web", before, wants), **more)  # type: ignore[arg-type]
+    return Scene(name, change_nodes.make, before, target_of("change_nodes", before, wants), **more)  # type: ignore[arg-type]
 
 
 def deployed(name: str, before: Map, version: str, **more: object) -> Scene:
@@ -53,7 +53,7 @@ def deployed(name: str, before: Map, version: str, **more: object) -> Scene:
     wants = Wants(version=version)
     if before.public.door == "balancer":
         wants = Wants(balancers=2, web=count, web_instead_of=before.web.processes, version=version)
-    return Scene(name, change_web.make, before, target_of("change_web", before, wants), **more)  # type: ignore[arg-type]
+    return Scene(name, change_nodes.make, before, target_of("change_nodes", before, wants), **more)  # type: ignore[arg-type]
 
 
 def put(name: str, before: Map, **more: object) -> Scene:
@@ -72,8 +72,8 @@ def renewed(name: str, before: Map) -> Scene:
     wants = Wants(balancers=2, web=count, web_instead_of=before.web.processes)
     if before.public.door == "web":
         wants = Wants()
-    wanted = target_of("change_web", before, wants, with_app(before, "shop:other"))
-    return Scene(name, change_web.make, before, wanted)
+    wanted = target_of("change_nodes", before, wants, with_app(before, "shop:other"))
+    return Scene(name, change_nodes.make, before, wanted)
 
 
 PUT = put("put", one_web())

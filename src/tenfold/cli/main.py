@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("tenfold.cli.plan", "Say what would change, and what would wait for how long."),
     "climb": ("tenfold.cli.climb", "Take the next step, live: the data moves while it is written to."),
     "descend": ("tenfold.cli.descend", "Go back a step, live and without loss."),
-    "scale": ("tenfold.cli.scale", "Run more or fewer web servers, live."),
+    "scale": ("tenfold.cli.scale", "Run more or fewer web servers and workers, live."),
     "deploy": ("tenfold.cli.deploy", "Make new code run, without a gap; or leave everything as it is."),
     "rollback": ("tenfold.cli.rollback", "Make an older version of the code run again."),
     "versions": ("tenfold.cli.versions", "List the versions of the code that are kept."),

@@ -21,7 +21,7 @@ from tenfold.moves.base import history
 def command(context: Context, as_json: bool) -> None:
     """List the moves of this deployment: when, what, how it ended, how many rows, how long writes waited.
 
-    `change_web +4 -4 v7`: four web servers with version v7 have taken the place of four others.
+    `change_nodes +4 -4 v7`: four web servers with version v7 have taken the place of four others.
     Results: `finished`, `undone` (with the reason; everything was as before), `open` (under way, or it waits for its
     mover: `tenfold status` shows it, `tenfold abort` undoes it). It needs nothing that runs.
     """

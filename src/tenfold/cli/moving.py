@@ -38,11 +38,11 @@ _TELL_EVERY_S = 5.0
 MISSING = ("TF-PG-MISSING", "TF-HAPROXY-MISSING")
 """Errors for which there is an offer to install."""
 LEADS = {
-    "climb": ("copy_to_postgres", "put_balancers", "change_web"),
-    "descend": ("return_to_sqlite", "take_balancers", "change_web"),
+    "climb": ("copy_to_postgres", "put_balancers", "change_nodes"),
+    "descend": ("return_to_sqlite", "take_balancers", "change_nodes"),
     "finalize": ("drop_way_back",),
-    "scale": ("change_web",),
-    "deploy": ("change_web",),
+    "scale": ("change_nodes",),
+    "deploy": ("change_nodes",),
     "rollback": (),
 }
 """By command, the open moves that it follows instead of refusing. A rollback follows none: the open move may well be

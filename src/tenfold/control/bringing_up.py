@@ -89,7 +89,7 @@ class BringingUp:
             self._say(why_not)
         wants = msgspec.structs.replace(wants_of(previous) if previous else Wants(), version=version)
         same_names = [_started_anew(node, version) for node in (previous.nodes if previous else ())]
-        wanted = target_of("change_web", msgspec.structs.replace(settings, nodes=tuple(same_names)), wants)
+        wanted = target_of("change_nodes", msgspec.structs.replace(settings, nodes=tuple(same_names)), wants)
         wanted = await self._with_addresses(wanted)
         if previous is None:
             return msgspec.structs.replace(wanted, epoch=settings.epoch)

@@ -1,7 +1,7 @@
 """How an edited tenfold.toml reaches a deployment that runs, where no process has to be replaced for it.
 
 Values that running processes take over are published with the next map. What needs other processes is the move
-`change_web`, and what needs another socket or another file is refused until a new start.
+`change_nodes`, and what needs another socket or another file is refused until a new start.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Wish:
 def wish_of(current: Map, known: Wants | None, message: Mapping[str, Any], content: Map | None = None) -> Wish:
     """The wish in a question to the controller: `to`, and what belongs to it.
 
-    `climb` and `descend` have `step` and `only`, `scale` has `web`, `deploy` and `rollback` have the `version` that is
+    `climb` and `descend` have `step` and `only`, `scale` has `web` and `worker`, `deploy` and `rollback` have the `version` that is
     to run, `finalize` has nothing. Without `to`, a `step` above the present one is climbed to and one below descended
     to; without both, it is what is wanted already: `known` are the wants that commands before left. `content` is the
     map that tenfold.toml wants, which only a deploy takes over. Raises `UsageError` for what cannot be wanted.
@@ -56,7 +56,10 @@ def _wants(current: Map, known: Wants | None, to: str, message: Mapping[str, Any
         case "descend":
             return descend_wants(current, step)
         case "scale":
-            return scale_wants(current, wants_of(current), _number(message.get("web")))
+            web, worker = _number(message.get("web")), _number(message.get("worker"))
+            if web is None and worker is None:
+                raise UsageError("Nothing is to be scaled.", hint="`tenfold scale web=4 worker=2` says both numbers.")
+            return scale_wants(current, wants_of(current), web=web, worker=worker)
         case "deploy" | "rollback":
             return msgspec.structs.replace(wants_of(current), version=str(message["version"]))
         case "":
@@ -64,14 +67,14 @@ def _wants(current: Map, known: Wants | None, to: str, message: Mapping[str, Any
     raise UsageError(f"Nobody knows how to {to!r}.")
 
 
-def _number(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
+def _number(value: object) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
-    raise UsageError(f"{value!r} is no number of web servers.", hint="`tenfold scale web=4` makes it four.")
+    raise UsageError(f"{value!r} is no number of processes.", hint="`tenfold scale web=4` makes it four web servers.")
 
 
 def change_of(current: Map, content: Map) -> Wish:
-    """What an edited tenfold.toml asks of a running deployment: the web servers that it takes, and no other move."""
+    """What an edited tenfold.toml asks of a running deployment: the processes that it takes, and no other move."""
     wants = wants_of(current)
     moves = moves_between(current, wants, content)
     return Wish(wants, moves, wanted_map(current, wants, content).step, settings=True)

@@ -13,7 +13,7 @@ BUILDERS: dict[str, str] = {
     "drop_way_back": "tenfold.moves.drop_way_back:build",
     "put_balancers": "tenfold.moves.put_balancers:build",
     "take_balancers": "tenfold.moves.take_balancers:build",
-    "change_web": "tenfold.moves.change_web:build",
+    "change_nodes": "tenfold.moves.change_nodes:build",
 }
 """Name: where its builder (`async def build(context) -> Move`) is."""
 

@@ -10,47 +10,45 @@ from tenfold.core.errors import UsageError
 from tenfold.topology.diff import Effect, diff
 from tenfold.topology.map import DatabaseMap, Map, NodeMap
 from tenfold.topology.steps import find_step, step_of
-from tenfold.topology.wants import BALANCERS, Wants, web_count
+from tenfold.topology.wants import BALANCERS, Wants, web_count, worker_count
+from tenfold.topology.working import CODED, coded
 
 MoveName = Literal[
-    "copy_to_postgres", "return_to_sqlite", "drop_way_back", "put_balancers", "take_balancers", "change_web"
+    "copy_to_postgres", "return_to_sqlite", "drop_way_back", "put_balancers", "take_balancers", "change_nodes"
 ]
 
 
-def moves_between(
-    current: Map, wants: Wants, content: Map | None = None, *, renew: bool = False
-) -> tuple[MoveName, ...]:
+def moves_between(current: Map, wants: Wants, content: Map | None = None) -> tuple[MoveName, ...]:
     """The moves that lead from a running map to the wants, in order; empty when it meets them.
 
-    `content` is the map that tenfold.toml wants (its nodes are ignored); `current` without it. `renew` wants every web
-    server replaced, whatever else is the same. Values that running processes take over are no move.
-    Raises `UsageError` for a way that is no longer open.
+    `content` is the map that tenfold.toml wants (its nodes are ignored); `current` without it. Values that running
+    processes take over are no move. Raises `UsageError` for a way that is no longer open.
     """
     was, becomes = current.database.backend, wants.database
     up: tuple[MoveName, ...] = ("copy_to_postgres",) if (was, becomes) == ("sqlite", "postgres") else ()
     down: tuple[MoveName, ...] = ("return_to_sqlite",) if (was, becomes) == ("postgres", "sqlite") else ()
     if down and not current.database.way_back:
         raise _no_way_back(current)
-    web: tuple[MoveName, ...] = ("change_web",) if _web_differs(current, wants, content or current, renew) else ()
+    nodes: tuple[MoveName, ...] = ("change_nodes",) if _nodes_differ(current, wants, content or current) else ()
     if wants.balancers:
-        return (*up, *_put(current), *web, *down)
-    return (*up, *web, *_take(current), *down)
+        return (*up, *_put(current), *nodes, *down)
+    return (*up, *nodes, *_take(current), *down)
 
 
-def target_of(move: MoveName, current: Map, wants: Wants, content: Map | None = None, *, renew: bool = False) -> Map:
+def target_of(move: MoveName, current: Map, wants: Wants, content: Map | None = None) -> Map:
     """The map as it is to be after that one move. Its epoch means nothing.
 
     What only the move can know is missing: the addresses of new web servers, and where a new database server is.
-    `content` and `renew` as in `moves_between`; the settings of `content` come with change_web and with no other move.
+    `content` as in `moves_between`; its settings come with change_nodes and with no other move.
     """
-    made = _target_of(move, current, wants, content or current, renew)
+    made = _target_of(move, current, wants, content or current)
     return msgspec.structs.replace(made, step=step_of(made))
 
 
-def wanted_map(current: Map, wants: Wants, content: Map | None = None, *, renew: bool = False) -> Map:
+def wanted_map(current: Map, wants: Wants, content: Map | None = None) -> Map:
     """`current` as it is once all moves between are through; `current` itself when there are none."""
-    for move in moves_between(current, wants, content, renew=renew):
-        current = target_of(move, current, wants, content, renew=renew)
+    for move in moves_between(current, wants, content):
+        current = target_of(move, current, wants, content)
     return current
 
 
@@ -98,13 +96,14 @@ def _take(current: Map) -> tuple[MoveName, ...]:
     return ("take_balancers",) if current.of_role("balancer") or current.public.door == "balancer" else ()
 
 
-def _web_differs(current: Map, wants: Wants, content: Map, renew: bool) -> bool:
-    if renew or needs_new_processes(current, content):
+def _nodes_differ(current: Map, wants: Wants, content: Map) -> bool:
+    """Whether other processes of the service's code are wanted than run."""
+    if needs_new_processes(current, content):
         return True
-    return set(_web_after(current, wants, web_count(content, wants), stay=True)) != set(current.of_role("web"))
+    return set(_coded_after(current, wants, content, stay=True)) != set(coded(current))
 
 
-def _target_of(move: MoveName, current: Map, wants: Wants, content: Map, renew: bool) -> Map:
+def _target_of(move: MoveName, current: Map, wants: Wants, content: Map) -> Map:
     match move:
         case "copy_to_postgres":
             return _with_database(current, backend="postgres", standby="", gate="open", way_back=True)
@@ -118,11 +117,10 @@ def _target_of(move: MoveName, current: Map, wants: Wants, content: Map, renew: 
         case "take_balancers":
             rest = (node for node in current.nodes if node.role != "balancer")
             return _with_nodes(current, "web", tuple(_without_address(node) for node in rest))
-        case "change_web":
-            stay = not (renew or needs_new_processes(current, content))
-            web = _web_after(current, wants, web_count(content, wants), stay=stay)
-            others = tuple(node for node in current.nodes if node.role != "web")
-            return msgspec.structs.replace(_with_settings_of(content, current), nodes=(*web, *others))
+        case "change_nodes":
+            after = _coded_after(current, wants, content, stay=not needs_new_processes(current, content))
+            others = tuple(node for node in current.nodes if node.role not in CODED)
+            return msgspec.structs.replace(_with_settings_of(content, current), nodes=(*after, *others))
         case _:
             assert_never(move)
 
@@ -165,14 +163,19 @@ def _database_of(content: DatabaseMap, current: DatabaseMap) -> DatabaseMap:
     return msgspec.structs.replace(content, server=server, **kept)
 
 
-def _web_after(current: Map, wants: Wants, count: int, *, stay: bool) -> tuple[NodeMap, ...]:
-    """The web servers after change_web; `stay`: those that serve with the wanted code need not be replaced."""
-    serving = [node for node in current.of_role("web") if node.traffic == "on" and node.version == wants.version]
+def _coded_after(current: Map, wants: Wants, content: Map, *, stay: bool) -> tuple[NodeMap, ...]:
+    """Web servers and workers after change_nodes; `stay`: those that run the wanted code need not be replaced."""
+    counts = {"web": web_count(content, wants), "worker": worker_count(content, wants)}
+    return tuple(node for role in CODED for node in _after(current, role, counts[role], wants.version, stay=stay))
+
+
+def _after(current: Map, role: str, count: int, version: str, *, stay: bool) -> tuple[NodeMap, ...]:
+    serving = [node for node in current.of_role(role) if node.traffic == "on" and node.version == version]
     kept = sorted(serving, key=lambda node: _order(node.name))[:count] if stay else []
     # Old and new run side by side for a while, so a new one cannot have the name of one that leaves.
     taken = {node.name for node in current.nodes}
-    free = [f"web-{number}" for number in range(1, count + len(taken) + 1) if f"web-{number}" not in taken]
-    new = (NodeMap(name, "web", version=wants.version) for name in free[: count - len(kept)])
+    free = [f"{role}-{number}" for number in range(1, count + len(taken) + 1) if f"{role}-{number}" not in taken]
+    new = (NodeMap(name, role, version=version) for name in free[: count - len(kept)])
     return tuple(sorted((*kept, *new), key=lambda node: _order(node.name)))
 
 

@@ -44,9 +44,9 @@ class Controller:
         self.asked: list[tuple[str, Facts]] = []
         self.looks: list[Facts | TenfoldError] = []
         self.history: list[Facts] = []
-        self.moves = ["change_web"]
+        self.moves = ["change_nodes"]
         self.plans: list[Facts | TenfoldError] = []
-        self.first = move("change_web", 1, is_open=True)
+        self.first = move("change_nodes", 1, is_open=True)
 
     def plan(self, **more: Any) -> Facts:
         moves = [{"name": name, "title": "x", "facts": {}, "stages": [STAGE]} for name in self.moves]
@@ -91,7 +91,7 @@ def controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cont
 def test_one_move_after_the_other_is_followed_and_told(
     controller: Controller, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = ["copy_to_postgres", "put_balancers", "change_web"]
+    names = ["copy_to_postgres", "put_balancers", "change_nodes"]
     controller.moves = names
     done = [move(name, at) for at, name in enumerate(names, 1)]
     controller.first = {**done[0], "open": True}
@@ -140,7 +140,7 @@ def test_what_keeps_the_next_move_from_beginning_is_told(
 def test_a_controller_that_is_away_for_a_moment_changes_nothing(
     controller: Controller, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = move("change_web", 1)
+    one = move("change_nodes", 1)
     controller.first, controller.history = one, [one]
     controller.looks = [
         wire.NotRunning("gone"),
@@ -160,15 +160,15 @@ def test_a_controller_that_is_away_for_a_moment_changes_nothing(
     ("words", "open_move", "joins"),
     [
         (["climb", "2", "--yes"], "copy_to_postgres", True),
-        (["climb", "3", "--yes"], "change_web", True),
+        (["climb", "3", "--yes"], "change_nodes", True),
         (["climb", "2", "--yes"], "return_to_sqlite", False),
         (["descend", "1", "--yes"], "take_balancers", True),
         (["descend", "1", "--yes"], "copy_to_postgres", False),
-        (["scale", "web=2", "--yes"], "change_web", True),
+        (["scale", "web=2", "--yes"], "change_nodes", True),
         (["scale", "web=2", "--yes"], "put_balancers", False),
-        (["deploy", "--yes"], "change_web", True),
-        (["rollback", "--yes"], "change_web", False),
-        (["finalize", "--yes"], "change_web", False),
+        (["deploy", "--yes"], "change_nodes", True),
+        (["rollback", "--yes"], "change_nodes", False),
+        (["finalize", "--yes"], "change_nodes", False),
     ],
 )
 def test_an_open_move_is_followed_only_by_a_command_that_it_may_belong_to(
@@ -186,7 +186,7 @@ def test_an_open_move_is_followed_only_by_a_command_that_it_may_belong_to(
 
 
 def test_a_command_with_an_end_of_its_own_goes_on_after_what_it_followed(controller: Controller) -> None:
-    first, second = move("change_web", 1), move("change_web", 2)
+    first, second = move("change_nodes", 1), move("change_nodes", 2)
     controller.plans = [controller.plan(open={**first, "open": True}, moves=[])]
     controller.joins, controller.first, controller.history = True, second, [first, second]
     controller.looks = [{"move": first}, {"move": first}, {"move": first}, {"move": second}]
@@ -214,7 +214,7 @@ def test_a_program_that_is_missing_is_installed_once_asked_and_then_it_is_planne
     installed: list[str] = []
     monkeypatch.setattr(installing, "install_offer", lambda code: installing.Offer(code, "Install it?", ()))
     monkeypatch.setattr(installing, "install", lambda offer: installed.append(offer.missing))
-    one = move("change_web", 1)
+    one = move("change_nodes", 1)
     controller.first, controller.history, controller.looks = one, [one], [{"move": one}]
     controller.plans = [lacks]
     assert cli.run(["climb", "3"]) == 1, "nobody is there to ask"
@@ -297,7 +297,7 @@ def test_numbers_that_cannot_be_are_the_controllers_to_refuse(controller: Contro
 def test_a_deploy_says_what_runs_then_and_the_same_code_says_so(
     controller: Controller, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = move("change_web", 1, facts={"version": "v7"})
+    one = move("change_nodes", 1, facts={"version": "v7"})
     controller.first, controller.history, controller.looks = one, [one], [{"move": one}]
     controller.plans = [controller.plan(version="v7")]
     assert cli.run(["deploy", "other/code", "--yes"]) == 0
@@ -315,14 +315,14 @@ def test_a_deploy_says_what_runs_then_and_the_same_code_says_so(
 def test_what_went_wrong_after_the_point_of_no_return_is_told_with_the_end(
     controller: Controller, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = move("change_web", 1, facts={"migration_left": "Revision 0003 failed. `tenfold migrate` applies it later."})
+    one = move("change_nodes", 1, facts={"migration_left": "Revision 0003 failed. `tenfold migrate` applies it later."})
     controller.first, controller.history, controller.looks = one, [one], [{"move": one}]
     assert cli.run(["deploy", "--yes"]) == 0
     assert "A migration is left to do: Revision 0003 failed." in capsys.readouterr().out
 
 
 def test_the_result_is_json_when_it_is_asked_for(controller: Controller, capsys: pytest.CaptureFixture[str]) -> None:
-    names = ["put_balancers", "change_web"]
+    names = ["put_balancers", "change_nodes"]
     done = [move(name, at) for at, name in enumerate(names, 1)]
     controller.first, controller.history = done[0], done
     controller.looks = [{"move": done[0], "then": names[1:]}, {"move": done[1]}]

@@ -71,10 +71,10 @@ def answer(*, open_: bool, result: str = "", then: tuple[str, ...] = (), error: 
         ({"move": None, "then": [], "error": None}, MoveFacts(False, "", 0, "there was none")),
         (answer(open_=True), MoveFacts(True, "start", 7, "why")),
         (answer(open_=False, result="finished"), MoveFacts(False, "start", 0, "finished why")),
-        (answer(open_=False, result="finished", then=("change_web",)), MoveFacts(True, "start", 0, "finished why")),
+        (answer(open_=False, result="finished", then=("change_nodes",)), MoveFacts(True, "start", 0, "finished why")),
         (answer(open_=False, result="undone"), MoveFacts(False, "start", 0, "undone why")),
         (
-            answer(open_=False, result="finished", then=("change_web",), error={"message": "no HAProxy"}),
+            answer(open_=False, result="finished", then=("change_nodes",), error={"message": "no HAProxy"}),
             MoveFacts(False, "start", 0, "no HAProxy"),
         ),
     ],

@@ -104,8 +104,8 @@ def test_why_a_node_does_not_run_is_told_at_the_end() -> None:
 
 
 def test_a_move_says_which_web_servers_came_and_went() -> None:
-    move = {"begun_us": 0, "move": "change_web", "result": "undone", "took_s": 1.0, "reason": "It died.\n  its log"}
+    move = {"begun_us": 0, "move": "change_nodes", "result": "undone", "took_s": 1.0, "reason": "It died.\n  its log"}
     told = {"held_ms": 0.0, "starts": ["web-3", "web-4"], "stops": ["web-1"], "version": "v7"}
     lines = move_lines([{**move, "facts": told}])
-    assert "change_web +2 -1 v7" in lines[1]
+    assert "change_nodes +2 -1 v7" in lines[1]
     assert lines[2].strip() == "It died."

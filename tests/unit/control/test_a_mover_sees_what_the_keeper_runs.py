@@ -65,12 +65,12 @@ class Scene:
         self.place.write_map(self.map)
         self.journal = Journal(self.place.moves_file, ManualClock())
         wants = Wants(version="v2")
-        self.way = Way(self.map, target_of("change_web", self.map, wants), wants)
+        self.way = Way(self.map, target_of("change_nodes", self.map, wants), wants)
         self.crew = FakeCrew()
         self.context = self.seen(self.way)
 
     def seen(self, way: Way, **more: Any) -> MoveContext:
-        made = MoveContext(self.place, self.journal, ManualClock(), term=1, move_id="change_web-1", way=way, **more)
+        made = MoveContext(self.place, self.journal, ManualClock(), term=1, move_id="change_nodes-1", way=way, **more)
         made._crew = self.crew  # type: ignore[assignment]
         return made
 

@@ -23,7 +23,7 @@ from tenfold.topology.map import Map, NodeMap
 from tenfold.topology.wants import Wants, wants_of
 
 SPEC = '[service]\nname = "small"\napp = "a:b"\n'
-STATE = State(id="put_balancers-1", move="put_balancers", result="finished", facts={"then": ["change_web"]})
+STATE = State(id="put_balancers-1", move="put_balancers", result="finished", facts={"then": ["change_nodes"]})
 
 
 class FakeMoving:
@@ -124,17 +124,17 @@ def scene(tmp_path: Path) -> Scene:
 
 def test_a_command_begins_its_first_move_and_names_the_others(scene: Scene) -> None:
     answer = scene.begin(to="climb", step="load-balancer", only=True)
-    assert answer["then"] == ["change_web"]
+    assert answer["then"] == ["change_nodes"]
     assert answer["move"]["move"] == "put_balancers"
     assert scene.place.read_wants() == Wants(balancers=2, version="v1")
-    assert scene.commands.what_follows(scene.moving.last) == {"then": ["change_web"], "error": None}
+    assert scene.commands.what_follows(scene.moving.last) == {"then": ["change_nodes"], "error": None}
 
 
 def test_a_finished_move_is_followed_by_the_next_one(scene: Scene) -> None:
     scene.begin(to="climb", step="load-balancer", only=True)
     scene.behind_balancers()
     scene.moved(STATE)
-    assert [wish.moves for wish in scene.moving.begun] == [("put_balancers", "change_web"), ("change_web",)]
+    assert [wish.moves for wish in scene.moving.begun] == [("put_balancers", "change_nodes"), ("change_nodes",)]
     assert scene.place.read_wants() == Wants(balancers=2, version="v1")
 
 
@@ -143,7 +143,7 @@ def test_also_by_a_controller_that_was_started_in_between(scene: Scene) -> None:
     scene.behind_balancers()
     scene.commands = scene.anew()
     scene.moved(STATE)
-    assert scene.moving.begun[-1].moves == ("change_web",)
+    assert scene.moving.begun[-1].moves == ("change_nodes",)
 
 
 def test_the_last_move_of_a_row_leaves_nothing_wanted(scene: Scene) -> None:
@@ -184,7 +184,7 @@ def test_a_keeper_that_is_away_ends_no_row(scene: Scene) -> None:
         scene.moved(STATE)
     assert scene.place.read_wants() == Wants(balancers=2, version="v1")
     scene.moved(STATE)
-    assert scene.moving.begun[-1].moves == ("change_web",)
+    assert scene.moving.begun[-1].moves == ("change_nodes",)
 
 
 def test_a_deploy_makes_a_version_and_the_same_code_none(scene: Scene) -> None:
@@ -218,7 +218,7 @@ def test_a_version_is_removed_with_the_deploy_that_made_it_and_not_with_a_rollba
 ) -> None:
     (scene.place.root / "a.py").write_text("b = 2\n")
     assert asyncio.run(scene.coding.of(None, scene.map)) == ("v2", True)
-    scene.moved(State(id="change_web-1", move="change_web", back=True, result="undone", facts={"made": made}))
+    scene.moved(State(id="change_nodes-1", move="change_nodes", back=True, result="undone", facts={"made": made}))
     assert versions(scene) == left
 
 
@@ -229,7 +229,7 @@ def test_an_edit_that_needs_new_processes_is_a_move_with_the_code_of_now(scene: 
     assert [change.path for change in changes] == ["web.keep_alive_s"]
     assert begun is scene.moving.last
     (wish,) = scene.moving.begun
-    assert (wish.moves, wish.settings, wish.wants.version) == (("change_web",), True, "v2")
+    assert (wish.moves, wish.settings, wish.wants.version) == (("change_nodes",), True, "v2")
 
 
 def test_an_edit_that_needs_a_new_start_is_refused_before_anything_is_made(scene: Scene) -> None:
@@ -243,7 +243,7 @@ def test_an_edit_that_needs_a_new_start_is_refused_before_anything_is_made(scene
 
 
 def test_nothing_else_is_changed_while_a_move_is_open(scene: Scene) -> None:
-    scene.moving.last = State(id="m-1", move="change_web")
+    scene.moving.last = State(id="m-1", move="change_nodes")
     scene.coming_up.gone = list(scene.map.nodes)
     half_way = scene.behind_balancers()
     assert asyncio.run(scene.commands.apply(half_way)) == ((), None), "an unchanged tenfold.toml wants nothing"

@@ -46,8 +46,8 @@ def behind_balancers(current: Map, web: tuple[NodeMap, ...] = WEB) -> Map:
 ONE = made()
 TWO, FINAL = on_server(ONE), on_server(ONE, way_back=False)
 THREE = behind_balancers(TWO)
-UP = ("copy_to_postgres", "put_balancers", "change_web")
-DOWN = ("change_web", "take_balancers", "return_to_sqlite")
+UP = ("copy_to_postgres", "put_balancers", "change_nodes")
+DOWN = ("change_nodes", "take_balancers", "return_to_sqlite")
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ DOWN = ("change_web", "take_balancers", "return_to_sqlite")
         (ONE, {}, (), 1),
         (ONE, {"to": "finalize"}, (), 1),
         (ONE, {"to": "descend"}, (), 1),
-        (ONE, {"to": "deploy", "version": "v2"}, ("change_web",), 1),
+        (ONE, {"to": "deploy", "version": "v2"}, ("change_nodes",), 1),
         (ONE, {"to": "deploy", "version": "v1"}, (), 1),
-        (ONE, {"to": "rollback", "version": "v0"}, ("change_web",), 1),
+        (ONE, {"to": "rollback", "version": "v0"}, ("change_nodes",), 1),
         (TWO, {"to": "climb"}, UP[1:], 3),
         (TWO, {"to": "descend"}, DOWN[2:], 1),
         (TWO, {"step": "1"}, DOWN[2:], 1),
@@ -74,9 +74,12 @@ DOWN = ("change_web", "take_balancers", "return_to_sqlite")
         (THREE, {"to": "climb"}, (), 3),
         (THREE, {"to": "descend"}, DOWN[:2], 2),
         (THREE, {"to": "descend", "step": "1"}, DOWN, 1),
-        (THREE, {"to": "scale", "web": 4}, ("change_web",), 3),
+        (THREE, {"to": "scale", "web": 4}, ("change_nodes",), 3),
+        (THREE, {"to": "scale", "web": 4, "worker": 1}, ("change_nodes",), 3),
+        (ONE, {"to": "scale", "worker": 2}, ("change_nodes",), 1),
+        (ONE, {"to": "scale", "worker": 0}, (), 1),
         (THREE, {"to": "scale", "web": 2}, (), 3),
-        (THREE, {"to": "deploy", "version": "v2"}, ("change_web",), 3),
+        (THREE, {"to": "deploy", "version": "v2"}, ("change_nodes",), 3),
     ],
 )
 def test_a_wish(current: Map, message: dict[str, Any], moves: tuple[str, ...], step: int) -> None:
@@ -98,9 +101,10 @@ def test_what_commands_before_wanted_is_still_wanted() -> None:
         (FINAL, {"to": "descend"}, "The way back to SQLite was closed"),
         (ONE, {"to": "scale", "web": 4}, "has no load balancer yet"),
         (THREE, {"to": "scale", "web": 0}, "cannot run 0 web servers"),
-        (THREE, {"to": "scale", "web": "many"}, "is no number of web servers"),
-        (THREE, {"to": "scale", "web": True}, "is no number of web servers"),
-        (THREE, {"to": "scale"}, "is no number of web servers"),
+        (THREE, {"to": "scale", "web": "many"}, "is no number of processes"),
+        (THREE, {"to": "scale", "web": True}, "is no number of processes"),
+        (THREE, {"to": "scale"}, "Nothing is to be scaled"),
+        (ONE, {"to": "scale", "worker": -1}, "cannot run -1 workers"),
     ],
 )
 def test_a_wish_that_cannot_be(current: Map, message: dict[str, Any], says: str) -> None:
@@ -120,11 +124,11 @@ def test_only_a_deploy_takes_over_what_tenfold_toml_says_by_now() -> None:
     [
         (ONE, "", ()),
         (ONE, '[web]\nmetrics = "off"\n', ()),
-        (ONE, '[web]\nkeep_alive = "9s"\n', ("change_web",)),
+        (ONE, '[web]\nkeep_alive = "9s"\n', ("change_nodes",)),
         (ONE, "[web]\nprocesses = 4\n", ()),
-        (THREE, "[web]\nprocesses = 4\n", ("change_web",)),
+        (THREE, "[web]\nprocesses = 4\n", ("change_nodes",)),
         (THREE, "[web]\nprocesses = 2\n", ()),
-        (THREE, '[web]\nkeep_alive = "9s"\n', ("change_web",)),
+        (THREE, '[web]\nkeep_alive = "9s"\n', ("change_nodes",)),
     ],
 )
 def test_an_edited_tenfold_toml_needs_a_move_only_for_other_processes(
@@ -158,18 +162,18 @@ def test_a_row_of_moves_goes_on_by_itself_until_the_wants_are_met(
 
 def test_a_move_that_has_not_brought_about_what_it_is_for_is_not_repeated() -> None:
     assert following(ONE, Wants("postgres", version="v1"), "copy_to_postgres") == ()
-    assert following(ONE, Wants("postgres", version="v1"), "change_web") == UP[:1]
+    assert following(ONE, Wants("postgres", version="v1"), "change_nodes") == UP[:1]
 
 
 def test_a_way_that_was_closed_meanwhile_is_not_gone() -> None:
-    assert following(FINAL, Wants(version="v1"), "change_web") == ()
+    assert following(FINAL, Wants(version="v1"), "change_nodes") == ()
 
 
 def test_a_mover_is_told_all_of_a_wish() -> None:
-    words = command_words(Wish(Wants(web=3), ("put_balancers", "change_web"), 3, settings=True, made="v7"))
-    assert words[:3] == ("--moves", "put_balancers,change_web", "--wants")
+    words = command_words(Wish(Wants(web=3), ("put_balancers", "change_nodes"), 3, settings=True, made="v7"))
+    assert words[:3] == ("--moves", "put_balancers,change_nodes", "--wants")
     assert re.fullmatch(r'\{"web":3\}', words[3])
     assert words[4:] == ("--made", "v7", "--settings")
     assert task_of(words[1], words[3], settings=True, made="v7", back=False) == Task(
-        ("put_balancers", "change_web"), Wants(web=3), settings=True, made="v7"
+        ("put_balancers", "change_nodes"), Wants(web=3), settings=True, made="v7"
     )

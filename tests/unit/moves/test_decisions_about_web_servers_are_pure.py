@@ -11,7 +11,7 @@ from scenes import DEPLOY_ONE, DEPLOY_TWO, SCALE_DOWN, SCALE_UP, balanced, one_w
 
 from tenfold.moves.context import NodeFacts, PublishResult
 from tenfold.moves.nodes import maps, policy
-from tenfold.moves.nodes.policy import Settling, WebChange, cure_of, may_turn_off, public_connections, settling
+from tenfold.moves.nodes.policy import NodeChange, Settling, cure_of, may_turn_off, public_connections, settling
 from tenfold.moves.publishing import NotTakenOver, refuse_silent, require_all, require_one
 from tenfold.topology.map import NodeMap
 
@@ -108,8 +108,8 @@ def test_names_are_said_in_few_words(names: tuple[str, ...], said: str) -> None:
     assert policy.shown(names) == said
 
 
-def change(scene: Any) -> WebChange:
-    return WebChange(scene.before, scene.wanted)
+def change(scene: Any) -> NodeChange:
+    return NodeChange(scene.before, scene.wanted)
 
 
 def test_what_joins_and_what_leaves() -> None:
@@ -126,7 +126,7 @@ def test_a_server_without_clients_is_no_measure_for_the_version() -> None:
     before = balanced(2, "v1")
     off = NodeMap("web-3", "web", version="v2", traffic="off")
     with_off = maps.with_more(before, [off])
-    found = WebChange(with_off, before)
+    found = NodeChange(with_off, before)
     assert not found.renames_version
     assert found.leaves == ("web-3",)
     assert found.serving == ("web-1", "web-2")

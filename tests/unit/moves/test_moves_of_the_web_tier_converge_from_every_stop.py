@@ -1,4 +1,4 @@
-"""`put_balancers`, `take_balancers` and `change_web` are stopped, fail, are aborted and lose processes at every point.
+"""`put_balancers`, `take_balancers` and `change_nodes` are stopped, fail, are aborted, lose processes at every point.
 
 At each moment somebody serves the public door and no client meets a server that is not ready; what is left is exactly
 the wanted or exactly the old topology.

@@ -12,7 +12,7 @@ from fake_tier import Broken, Scene, check_run, converge_scene
 from scenes import DEPLOY_ONE, DEPLOY_TWO, PUT, RENEW_TWO, SCALE_DOWN, TAKE, balanced, deployed
 
 from tenfold.moves.base import Move, Progress
-from tenfold.moves.change_web import ChangeWeb
+from tenfold.moves.change_nodes import ChangeNodes
 from tenfold.moves.context import PublishResult
 from tenfold.moves.nodes import maps, policy
 from tenfold.moves.nodes.policy import Settling
@@ -50,7 +50,7 @@ def test_the_moves_as_they_are_pass(runner: asyncio.Runner, scene: Scene) -> Non
     assert not caught(runner, scene, "fail", "resume")
 
 
-async def hasty_switch(self: ChangeWeb, progress: Progress) -> None:
+async def hasty_switch(self: ChangeNodes, progress: Progress) -> None:
     """Old servers lose their clients before new ones have them."""
     await self.tier.publish(lambda current: maps.with_traffic(current, self.change.leaves, "off"), progress)
     await self.tier.publish(lambda current: maps.with_traffic(current, self.change.joins, "on"), progress)
@@ -76,7 +76,7 @@ async def forgets_only(self: TakeBalancers, progress: Progress) -> None:
     )
 
 
-async def recalls_only(self: ChangeWeb, progress: Progress) -> None:
+async def recalls_only(self: ChangeNodes, progress: Progress) -> None:
     """New servers that were started again by the map are left running."""
     await self.tier.publish(lambda _current: self.change.before, progress)
 
@@ -89,13 +89,13 @@ async def deaf(self: Tier, change: Any, progress: Progress) -> PublishResult:
 @pytest.mark.parametrize(
     ("owner", "name", "wrong", "scene", "whats"),
     [
-        (ChangeWeb, "switch", hasty_switch, DEPLOY_ONE, ()),
-        (ChangeWeb, "switch", hasty_switch, DEPLOY_TWO, ()),
-        (ChangeWeb, "switch", nothing, DEPLOY_TWO, ()),
-        (ChangeWeb, "switch", nothing, SCALE_DOWN, ()),
-        (ChangeWeb, "switch_back", nothing, DEPLOY_TWO, ("fail",)),
-        (ChangeWeb, "return_", nothing, RENEW_TWO, ("fail",)),
-        (ChangeWeb, "recall", recalls_only, RENEW_TWO, ("fail, then resume",)),
+        (ChangeNodes, "switch", hasty_switch, DEPLOY_ONE, ()),
+        (ChangeNodes, "switch", hasty_switch, DEPLOY_TWO, ()),
+        (ChangeNodes, "switch", nothing, DEPLOY_TWO, ()),
+        (ChangeNodes, "switch", nothing, SCALE_DOWN, ()),
+        (ChangeNodes, "switch_back", nothing, DEPLOY_TWO, ("fail",)),
+        (ChangeNodes, "return_", nothing, RENEW_TWO, ("fail",)),
+        (ChangeNodes, "recall", recalls_only, RENEW_TWO, ("fail, then resume",)),
         (Tier, "publish", deaf, DEPLOY_TWO, ("nap balancer-1",)),
         (PutBalancers, "start", door_first, PUT, ()),
         (PutBalancers, "stop", nothing, PUT, ("fail",)),

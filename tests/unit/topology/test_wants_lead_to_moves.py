@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tenfold.core.errors import SpecError, UsageError
 from tenfold.topology.diff import Effect, diff
-from tenfold.topology.map import Map, NodeMap, ServerMap, decode, encode, map_of
+from tenfold.topology.map import Map, NodeMap, ServerMap, WorkersMap, decode, encode, map_of
 from tenfold.topology.spec import Spec, parse_spec
 from tenfold.topology.steps import find_step, step_of
 from tenfold.topology.targets import moves_between, needs_new_processes, target_of, wanted_map, web_count
@@ -24,7 +24,9 @@ from tenfold.topology.wants import (
     encode_wants,
     scale_wants,
     wants_of,
+    worker_count,
 )
+from tenfold.topology.working import coded
 
 TEXT = '[service]\nname = "shop"\napp = "shop.app:app"\n'
 ONE = map_of(parse_spec(TEXT), root="/srv", state="/srv/.tenfold", previous=None)
@@ -69,11 +71,11 @@ DOOR = Wants("postgres", balancers=2)
         (ONE, None, POSTGRES, ("copy_to_postgres",)),
         (ONE, "2", POSTGRES, ("copy_to_postgres",)),
         (ONE, "1", SQLITE, ()),
-        (ONE, "3", DOOR, ("copy_to_postgres", "put_balancers", "change_web")),
-        (TWO, None, DOOR, ("put_balancers", "change_web")),
+        (ONE, "3", DOOR, ("copy_to_postgres", "put_balancers", "change_nodes")),
+        (TWO, None, DOOR, ("put_balancers", "change_nodes")),
         (TWO, "1", POSTGRES, ()),
         (TWO, "2", POSTGRES, ()),
-        (TWO, "3", DOOR, ("put_balancers", "change_web")),
+        (TWO, "3", DOOR, ("put_balancers", "change_nodes")),
         (THREE, None, DOOR, ()),
         (THREE, "1", DOOR, ()),
         (THREE, "3", DOOR, ()),
@@ -91,8 +93,8 @@ def test_climbing(current: Map, step: str | None, wants: Wants, moves: tuple[str
     ("current", "step", "wants", "moves"),
     [
         (ONE, "2", POSTGRES, ("copy_to_postgres",)),
-        (ONE, "3", Wants("sqlite", 2), ("put_balancers", "change_web")),
-        (TWO, "3", DOOR, ("put_balancers", "change_web")),
+        (ONE, "3", Wants("sqlite", 2), ("put_balancers", "change_nodes")),
+        (TWO, "3", DOOR, ("put_balancers", "change_nodes")),
         (ALONE, "2", DOOR, ("copy_to_postgres",)),
         (ALONE, "3", Wants("sqlite", 2), ()),
         (THREE, "1", DOOR, ()),
@@ -111,15 +113,15 @@ def test_climbing_one_step_only(current: Map, step: str, wants: Wants, moves: tu
         (TWO, "2", POSTGRES, ()),
         (ONE, None, SQLITE, ()),
         (ONE, "1", SQLITE, ()),
-        (THREE, None, POSTGRES, ("change_web", "take_balancers")),
-        (THREE, "2", POSTGRES, ("change_web", "take_balancers")),
-        (THREE, "1", SQLITE, ("change_web", "take_balancers", "return_to_sqlite")),
+        (THREE, None, POSTGRES, ("change_nodes", "take_balancers")),
+        (THREE, "2", POSTGRES, ("change_nodes", "take_balancers")),
+        (THREE, "1", SQLITE, ("change_nodes", "take_balancers", "return_to_sqlite")),
         (THREE, "3", DOOR, ()),
         (balanced(TWO, 1), "2", POSTGRES, ("take_balancers",)),
-        (balanced(TWO, 9, "v7"), "2", Wants("postgres", version="v7"), ("change_web", "take_balancers")),
-        (balanced(FINAL), "2", POSTGRES, ("change_web", "take_balancers")),
-        (ALONE, None, SQLITE, ("change_web", "take_balancers")),
-        (ALONE, "1", SQLITE, ("change_web", "take_balancers")),
+        (balanced(TWO, 9, "v7"), "2", Wants("postgres", version="v7"), ("change_nodes", "take_balancers")),
+        (balanced(FINAL), "2", POSTGRES, ("change_nodes", "take_balancers")),
+        (ALONE, None, SQLITE, ("change_nodes", "take_balancers")),
+        (ALONE, "1", SQLITE, ("change_nodes", "take_balancers")),
     ],
 )
 def test_descending(current: Map, step: str | None, wants: Wants, moves: tuple[str, ...]) -> None:
@@ -221,7 +223,8 @@ def test_who_runs_after_a_change_of_the_web_tier(
 ) -> None:
     current = msgspec.structs.replace(balanced(TWO), nodes=(*BALANCERS, *web(*before)))
     wants = Wants("postgres", 2, count, 1, version)
-    found = target_of("change_web", current, wants, renew=renew)
+    content = content_of('[web]\nkeep_alive = "9s"\n' if renew else "", current)
+    found = target_of("change_nodes", current, wants, content)
     assert [node.name for node in found.of_role("web")] == after
     assert {node.version for node in found.of_role("web")} == {version}
     assert {node.traffic for node in found.of_role("web")} == {"on"}
@@ -232,9 +235,9 @@ def test_who_runs_after_a_change_of_the_web_tier(
 
 def test_a_server_that_has_no_traffic_does_not_stay() -> None:
     current = msgspec.structs.replace(balanced(TWO), nodes=(*BALANCERS, *web("web-1", "web-2", off=("web-1",))))
-    found = target_of("change_web", current, DOOR)
+    found = target_of("change_nodes", current, DOOR)
     assert [node.name for node in found.of_role("web")] == ["web-2", "web-3"]
-    assert moves_between(current, DOOR) == ("change_web",)
+    assert moves_between(current, DOOR) == ("change_nodes",)
 
 
 def test_the_settings_of_the_file_come_with_the_web_servers_and_nothing_else_of_it() -> None:
@@ -244,7 +247,7 @@ def test_the_settings_of_the_file_come_with_the_web_servers_and_nothing_else_of_
     [settings]\nx = 1\n[balancer]\nqueue = 5\n[tls]\ncertificate = "a.pem"\n[[route]]\npath = "/a"\nto = "x:1"\n
     """
     content = content_of(text, ONE)  # made before the database moved and the balancers came
-    found = target_of("change_web", current, DOOR, content)
+    found = target_of("change_nodes", current, DOOR, content)
     assert [node.name for node in found.of_role("web")] == ["web-3", "web-4", "web-5"]
     for name in ("web", "settings", "balancer", "routes", "cache", "log", "app"):
         assert getattr(found, name) == getattr(content, name), name
@@ -252,7 +255,7 @@ def test_the_settings_of_the_file_come_with_the_web_servers_and_nothing_else_of_
     assert found.database == msgspec.structs.replace(current.database, hold_s=1.0)
     assert found.step == 3
     own = content_of(text, current)
-    server = target_of("change_web", current, DOOR, own).database.server
+    server = target_of("change_nodes", current, DOOR, own).database.server
     assert server == msgspec.structs.replace(SERVER, pool=6)
     for move in ("copy_to_postgres", "return_to_sqlite", "drop_way_back", "put_balancers", "take_balancers"):
         assert target_of(move, current, DOOR, content) == target_of(move, current, DOOR)  # type: ignore[arg-type]
@@ -274,7 +277,7 @@ def test_which_settings_need_new_processes(text: str, needed: bool) -> None:
         assert needs_new_processes(current, content_of(text, current)) is needed
     renamed = msgspec.structs.replace(THREE, app="shop.other:app")
     assert needs_new_processes(THREE, renamed)
-    assert moves_between(THREE, DOOR, renamed) == ("change_web",)
+    assert moves_between(THREE, DOOR, renamed) == ("change_nodes",)
     # Where the data is belongs to a move, so a content made before that move says nothing about it.
     assert needs_new_processes(THREE, content_of("", ONE)) is False
 
@@ -283,7 +286,7 @@ def test_a_new_number_of_web_processes_is_a_move_from_step_3_on() -> None:
     text = "[web]\nprocesses = 4\n"
     for current in (ONE, TWO):
         assert moves_between(current, wants_of(current), content_of(text, current)) == ()
-    assert moves_between(THREE, DOOR, content_of(text, THREE)) == ("change_web",)
+    assert moves_between(THREE, DOOR, content_of(text, THREE)) == ("change_nodes",)
     scaled = balanced(TWO, 7)
     # `scale web=7` said "instead of 1"; who writes 4 into the file afterwards means 4.
     assert web_count(content_of(text, scaled), wants_of(scaled)) == 4
@@ -304,9 +307,9 @@ def test_a_new_number_of_web_processes_is_a_move_from_step_3_on() -> None:
 def test_scaling(count: int, processes: int, wants: Wants) -> None:
     for before in (2, 5):
         current = balanced(TWO, before, processes=processes)
-        found = scale_wants(current, wants_of(current), count)
+        found = scale_wants(current, wants_of(current), web=count)
         assert found == wants
-        assert moves_between(current, found) == (() if before == count else ("change_web",))
+        assert moves_between(current, found) == (() if before == count else ("change_nodes",))
         after = wanted_map(current, found)
         assert (len(after.of_role("web")), wants_of(after)) == (count, wants)
 
@@ -315,7 +318,7 @@ def test_scaling(count: int, processes: int, wants: Wants) -> None:
 def test_a_number_of_web_servers_that_cannot_be(count: int) -> None:
     for current in (ONE, THREE):
         with pytest.raises(UsageError) as caught:
-            scale_wants(current, wants_of(current), count)
+            scale_wants(current, wants_of(current), web=count)
         assert caught.value.code == "TF-SCALE"
         assert caught.value.message == f"shop cannot run {count} web servers: it runs 1 to 64."
         assert caught.value.hint
@@ -326,21 +329,21 @@ def test_more_web_servers_than_the_pool_carries_are_refused_with_the_pool_that_w
         server = msgspec.structs.replace(SERVER, pool=pool)
         current = with_database(THREE, server=server)
         with pytest.raises(UsageError) as caught:
-            scale_wants(current, DOOR, count)
+            scale_wants(current, DOOR, web=count)
         assert caught.value.code == "TF-SCALE"
         assert caught.value.message == (
             f"{count} web servers need {2 * count} connections for transactions, and database.pool is {pool}."
         )
         assert f"pool = {2 * count}" in caught.value.hint
     large = with_database(THREE, server=msgspec.structs.replace(SERVER, pool=128))
-    assert scale_wants(large, DOOR, 64).web == scale_wants(ALONE, wants_of(ALONE), 64).web == 64
+    assert scale_wants(large, DOOR, web=64).web == scale_wants(ALONE, wants_of(ALONE), web=64).web == 64
 
 
 @pytest.mark.parametrize("count", [1, 2, 64])
 def test_before_step_3_nothing_is_scaled(count: int) -> None:
     for current, wants in ((ONE, SQLITE), (TWO, POSTGRES), (TWO, DOOR), (THREE, POSTGRES)):
         with pytest.raises(UsageError) as caught:
-            scale_wants(current, wants, count)
+            scale_wants(current, wants, web=count)
         assert caught.value.code == "TF-SCALE"
         assert caught.value.message == "shop has no load balancer yet, so one web server answers alone."
         assert "tenfold climb 3" in caught.value.hint
@@ -371,34 +374,35 @@ def all_wants() -> list[Wants]:
 
 def met(content: Map, wants: Wants) -> Wants:
     """The wants as a map that meets them says them: what tenfold.toml says anyhow, or cannot be, is left out."""
-    plain = msgspec.structs.replace(wants, web=0, web_instead_of=0)
-    return wants if web_count(content, wants) != web_count(content, plain) else plain
+    without_web = msgspec.structs.replace(wants, web=0, web_instead_of=0)
+    found = wants if web_count(content, wants) != web_count(content, without_web) else without_web
+    plain = msgspec.structs.replace(found, workers=None, workers_instead_of=0)
+    return found if worker_count(content, wants) != worker_count(content, plain) else plain
 
 
-ORDER = ["copy_to_postgres", "put_balancers", "change_web", "take_balancers", "return_to_sqlite"]
+ORDER = ["copy_to_postgres", "put_balancers", "change_nodes", "take_balancers", "return_to_sqlite"]
 
 
-def check_the_way(current: Map, wants: Wants, spec: Spec, renew: bool) -> None:
+def check_the_way(current: Map, wants: Wants, spec: Spec) -> None:
     """The moves are few and in order, each brings something, and after the last nothing is left to do."""
     content = map_of(spec, root="/srv", state="/srv/.tenfold", previous=current)
-    moves = moves_between(current, wants, content, renew=renew)
+    moves = moves_between(current, wants, content)
     assert [move for move in ORDER if move in moves] == list(moves)
     before = current
     for move in moves:
-        after = target_of(move, before, wants, content, renew=renew)
+        after = target_of(move, before, wants, content)
         assert after != before, f"{move} brings nothing"
         assert after.step == step_of(after)
         assert after.public.door == ("balancer" if after.of_role("balancer") else "web")
         servers = after.of_role("web")
         assert servers
         assert len({node.name for node in after.nodes}) == len(after.nodes)
-        if move == "change_web":
-            leaving = {node.name for node in before.of_role("web")} - {node.name for node in servers}
-            coming = {node.name for node in servers} - {node.name for node in before.of_role("web")}
-            assert not leaving & coming
-            assert renew is False or not set(servers) & set(before.nodes)
+        if move == "change_nodes":
+            assert not needs_new_processes(before, content) or not set(coded(after)) & set(before.nodes)
+            assert {node.version for node in coded(after)} == {wants.version}
+            assert len(after.of_role("worker")) == worker_count(content, wants)
         before = after
-    assert before == wanted_map(current, wants, content, renew=renew)
+    assert before == wanted_map(current, wants, content)
     assert moves_between(before, wants, content) == ()
     # What is live of the file comes without a move.
     settled = map_of(spec, root="/srv", state="/srv/.tenfold", previous=before)
@@ -407,22 +411,22 @@ def check_the_way(current: Map, wants: Wants, spec: Spec, renew: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "renew"),
+    "text",
     [
-        ("", False),
-        ("", True),
-        ("[web]\nprocesses = 3\n", False),
-        ("[web]\nkeep_alive = 9\n[database]\npool = 5\n", False),
+        "",
+        "[web]\nprocesses = 3\n",
+        "[web]\nkeep_alive = 9\n[database]\npool = 5\n",
+        "[web]\nprocesses = 2\n[workers]\nprocesses = 2\n",
     ],
 )
-def test_from_every_map_the_moves_lead_to_every_wants(text: str, renew: bool) -> None:
+def test_from_every_map_the_moves_lead_to_every_wants(text: str) -> None:
     ways, spec = 0, parse_spec(TEXT + text)
     for current, wants in itertools.product(maps(), all_wants()):
         if wants.database == "sqlite" and current.database.backend == "postgres" and not current.database.way_back:
             with pytest.raises(UsageError, match="way back"):
                 moves_between(current, wants)
             continue
-        check_the_way(current, wants, spec, renew)
+        check_the_way(current, wants, spec)
         ways += 1
     assert ways == 1920  # of 48 maps and 48 wants, without those whose way back is closed
 
@@ -451,8 +455,11 @@ NAMES = st.lists(st.integers(1, 12), min_size=1, max_size=8, unique=True)
         web=st.integers(0, 12),
         web_instead_of=st.integers(1, 12),
         version=st.sampled_from(["", "v7", "v8"]),
+        workers=st.none() | st.integers(0, 4),
+        workers_instead_of=st.integers(0, 3),
     ),
-    st.booleans(),
+    st.lists(st.tuples(st.integers(1, 12), st.sampled_from(["on", "off"])), max_size=3, unique_by=lambda each: each[0]),
+    st.tuples(st.integers(0, 3), st.integers(0, 3), st.booleans()),
 )
 def test_from_any_map_the_moves_lead_to_any_wants(
     database: Map,
@@ -463,15 +470,23 @@ def test_from_any_map_the_moves_lead_to_any_wants(
     runs: int,
     wanted: int,
     wants: Wants,
-    renew: bool,
+    working: list[tuple[int, Literal["on", "off"]]],
+    file: tuple[int, int, bool],
 ) -> None:
     servers = tuple(
         NodeMap(f"web-{number}", "web", "local", f"h:{number}" if door else "", version, on)
         for number, version, on in zip(names, versions, traffic, strict=False)
     )
     current = balanced(database, 1, processes=runs) if door else database
-    current = msgspec.structs.replace(current, nodes=(*servers, *current.of_role("balancer")))
-    check_the_way(current, wants, parse_spec(f"{TEXT}[web]\nprocesses = {wanted}\n[database]\npool = 24\n"), renew)
+    workers = tuple(
+        NodeMap(f"worker-{number}", "worker", version=version, traffic=on)
+        for (number, on), version in zip(working, reversed(versions), strict=False)
+    )
+    current = msgspec.structs.replace(
+        current, nodes=(*servers, *workers, *current.of_role("balancer")), workers=WorkersMap(file[0])
+    )
+    text = f"{TEXT}[web]\nprocesses = {wanted}\n{'keep_alive = 9' if file[2] else ''}\n[database]\npool = 30\n"
+    check_the_way(current, wants, parse_spec(f"{text}[workers]\nprocesses = {file[1]}\n"))
 
 
 @pytest.mark.parametrize("have", [(), BALANCERS[:1], BALANCERS[1:], BALANCERS])

@@ -28,7 +28,7 @@ RESTART_GRACE_S = 10.0
 
 
 @dataclass(frozen=True)
-class WebChange:
+class NodeChange:
     """The difference between the web servers that run and those that are wanted, by name, in the order of the map."""
 
     before: Map

@@ -1,4 +1,4 @@
-"""The move `change_web`, on every step: other web servers take the place of those that run (`scale`, `deploy`,
+"""The move `change_nodes`, on every step: other web servers take the place of those that run (`scale`, `deploy`,
 `rollback`, a setting that only new processes take).
 
 New ones start beside the old ones and get clients once they are ready, with new code once they have lived for
@@ -12,7 +12,7 @@ from tenfold.core.journal import Fenced
 from tenfold.moves.base import Move, Progress, Stage
 from tenfold.moves.context import Context
 from tenfold.moves.nodes import maps, policy
-from tenfold.moves.nodes.policy import WebChange, names_of
+from tenfold.moves.nodes.policy import NodeChange, names_of
 from tenfold.moves.nodes.tier import LOOK_S, Tier, Unready, never
 from tenfold.moves.publishing import require_all, require_one
 
@@ -28,7 +28,7 @@ async def build(context: Context) -> Move:
 
 def make(tier: Tier) -> Move:
     """The move over a tier."""
-    stages = ChangeWeb(tier)
+    stages = ChangeNodes(tier)
     change = stages.change
     facts = {
         "starts": list(change.joins),
@@ -37,16 +37,16 @@ def make(tier: Tier) -> Move:
         "expected_s": stages.expected_s,
         "expected_hold_ms": 0,
     }
-    return Move("change_web", stages.title, stages.stages(), "leave", facts)
+    return Move("change_nodes", stages.title, stages.stages(), "leave", facts)
 
 
-class ChangeWeb:
+class ChangeNodes:
     """The stages of the move over one deployment."""
 
     def __init__(self, tier: Tier) -> None:
         self.tier = tier
         self.context = tier.context
-        self.change = WebChange(tier.context.before, tier.context.wanted)
+        self.change = NodeChange(tier.context.before, tier.context.wanted)
         self.fresh = names_of(self.change.fresh)
 
     @property
