@@ -11,8 +11,9 @@ from tenfold.core.errors import SpecError
 from tenfold.core.units import parse_duration, parse_size
 from tenfold.topology.diff import Effect, effect_of
 from tenfold.topology.door import ROUTES_MAX, RouteSpec
+from tenfold.topology.limits import LIMITS_MAX, LimitSpec
 from tenfold.topology.map import map_of
-from tenfold.topology.spec import ROUTE, SETTINGS_MAX, TABLES, keys_of, parse_spec
+from tenfold.topology.spec import REPEATED, ROUTE, SETTINGS_MAX, TABLES, keys_of, parse_spec
 from tenfold.topology.targets import waiting
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -30,8 +31,9 @@ IN_MAP = {
     "database.pool": "database.server",
     **{f"tls.{key}": "public.tls" for key in keys_of(TABLES["tls"])},
     **{f"route.{key}": "routes" for key in keys_of(RouteSpec)},
+    **{f"limit.{key}": "limits" for key in keys_of(LimitSpec)},
 }
-KINDS = {**TABLES, ROUTE: RouteSpec}
+KINDS = {**TABLES, **{name: kind for name, (kind, _) in REPEATED.items()}}
 
 
 def rows(table: str) -> str:
@@ -61,12 +63,13 @@ def test_every_table_has_exactly_the_rows_of_its_fields(table: str) -> None:
 
 def test_every_table_and_no_other_has_a_heading() -> None:
     headings = re.findall(r"^## `(\[+\w+\]+)`", PAGE.read_text(), re.MULTILINE)
-    assert headings == [*(f"[{table}]" for table in TABLES), f"[[{ROUTE}]]", "[settings]"]
+    assert headings == [*(f"[{table}]" for table in TABLES), *(f"[[{name}]]" for name in REPEATED), "[settings]"]
 
 
 def test_settings_and_routes_are_described_with_their_bounds() -> None:
     assert f"at most {SETTINGS_MAX} " in section("settings")
     assert f"at most {ROUTES_MAX}," in section(ROUTE)
+    assert f"at most {LIMITS_MAX} " in section("limit")
 
 
 def examples() -> list[str]:
@@ -85,7 +88,7 @@ def test_the_shortest_example_and_the_full_one_are_the_same_spec() -> None:
 def test_the_full_example_names_every_key() -> None:
     full = examples()[1]
     for table, kind in KINDS.items():
-        part = full.split(f"[{table}]".replace("[route]", "[[route]]") + "\n")[1].split("\n[")[0]
+        part = full.split((f"[[{table}]]" if table in REPEATED else f"[{table}]") + "\n")[1].split("\n[")[0]
         assert set(re.findall(r"^(\w+) =", part, re.MULTILINE)) == set(keys_of(kind)), table
 
 

@@ -30,7 +30,7 @@ def test_the_file_of_the_first_version_is_still_the_map_of_its_spec() -> None:
     current = map_of(spec, root=ROOT, state=STATE, previous=None, after=6)
     assert decode(GOLDEN.read_bytes(), "map.json") == current
     assert set(json.loads(encode(current))) - set(json.loads(GOLDEN.read_bytes())) == {
-        "balancer", "metrics", "routes", "workers"
+        "balancer", "limits", "metrics", "routes", "workers"
     }  # fmt: skip
 
 
@@ -91,6 +91,9 @@ def test_every_value_of_the_spec_arrives_in_the_map() -> None:
     [tls]\ncertificate = "shop.pem"\nport = 8444\nredirect = true
     [[route]]\nhost = "Photos.example.com"\nto = ["127.0.0.1:9000", "[::1]:9001"]\ncheck = "/ok"
     [[route]]\npath = "/notify/"\nto = "notify:9002"\nstrip = true
+    [[limit]]\nname = "login"\nrate = "5/minute"
+    [[limit]]\nname = "slow"\nrate = "60/hour"\nburst = 9\nkey = "user+route"\nroutes = ["/a/*"]\nmethods = ["POST"]
+    cost = 2\nover = "defer"\ntask = "later"\nshadow = true\nwhen_away = "closed"
     """
     facts = to_facts(made(text))
     assert facts == {
@@ -133,6 +136,22 @@ def test_every_value_of_the_spec_arrives_in_the_map() -> None:
             {"host": "", "path": "/notify", "to": ("notify:9002",), "strip": True, "check": "/readyz"},
         ),
         "workers": {"processes": 3},
+        "limits": (
+            {"name": "login", "rate": "5/minute"},
+            {
+                "name": "slow",
+                "rate": "60/hour",
+                "burst": 9,
+                "key": ("user", "route"),
+                "routes": ("/a/*",),
+                "methods": ("POST",),
+                "cost": 2,
+                "over": "defer",
+                "task": "later",
+                "shadow": True,
+                "when_away": "closed",
+            },
+        ),
     }
     untouched = to_facts(made())
     for table in ("public", "web", "workers", "database", "cache", "log", "metrics", "balancer"):

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from tenfold.core.errors import SpecError
 from tenfold.core.redact import Secret
-from tenfold.topology.door import RouteSpec
 from tenfold.topology.door_rules import Addresses, HostName, UrlPath, Weights
+from tenfold.topology.limits import KeyParts, Listed, RateRule
 from tenfold.topology.rules import Duration, Host, OneOf, ServerUrl, Size, Text, WholeNumber, YesNo
-from tenfold.topology.spec import FILE_MAX, SETTINGS_MAX, TABLES, Spec, keys_of, parse_spec
+from tenfold.topology.spec import FILE_MAX, REPEATED, SETTINGS_MAX, TABLES, Spec, keys_of, parse_spec
 
 SERVICE = '[service]\nname = "shop"\napp = "shop.app:app"\n'
-KINDS = {**TABLES, "route": RouteSpec}
+KINDS = {**TABLES, **{name: kind for name, (kind, _) in REPEATED.items()}}
 KEYS = [(table, name) for table, kind in KINDS.items() for name in keys_of(kind)]
 
 
@@ -36,7 +36,13 @@ def refusal(text: str | bytes) -> str:
 def written(table: str, key: str, value: str) -> str:
     """A spec that is right but for one key."""
     values = {"service": {"name": '"shop"', "app": '"shop.app:app"'}}
-    needed = {"tls": {"certificate": '"self-signed"'}, "route": {"path": '"/r"', "to": '"x:1"'}}
+    needed = {
+        "tls": {"certificate": '"self-signed"'},
+        "route": {"path": '"/r"', "to": '"x:1"'},
+        "limit": {"name": '"l"', "rate": '"1000000/second"'},
+    }
+    if key == "task":  # and what it cannot do without
+        needed["limit"] |= {"over": '"defer"', "routes": '["/a"]', "methods": '["POST"]'}
     values.setdefault(table, needed.get(table, {}))[key] = value
     return "\n".join(
         f"{heading(name)}\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
@@ -45,19 +51,19 @@ def written(table: str, key: str, value: str) -> str:
 
 
 def heading(table: str) -> str:
-    return "[[route]]" if table == "route" else f"[{table}]"
+    return f"[[{table}]]" if table in REPEATED else f"[{table}]"
 
 
 def named(table: str, key: str = "") -> str:
-    """What a message calls a table, or a key in it; a route by its number."""
+    """What a message calls a table, or a key in it; one of several by its number."""
     if not key:
-        return "[[route]] 1" if table == "route" else f"[{table}]"
-    return f"route 1: {key}" if table == "route" else f"{table}.{key}"
+        return f"[[{table}]] 1" if table in REPEATED else f"[{table}]"
+    return f"{table} 1: {key}" if table in REPEATED else f"{table}.{key}"
 
 
 def value_in(spec: Spec, table: str, key: str) -> Any:
     _, info = keys_of(KINDS[table])[key]
-    return getattr(spec.routes[0] if table == "route" else getattr(spec, table), info.name)
+    return getattr(getattr(spec, f"{table}s")[0] if table in REPEATED else getattr(spec, table), info.name)
 
 
 OTHER_TYPES = {
@@ -85,8 +91,11 @@ TAKES: dict[type, set[str]] = {
     UrlPath: set(),
     Addresses: set(),
     Weights: {"list"},
+    RateRule: set(),
+    KeyParts: set(),
+    Listed: set(),
 }
-ANY_TEXT = {("database", "path"), ("service", "name"), ("tls", "certificate")}
+ANY_TEXT = {("database", "path"), ("service", "name"), ("tls", "certificate"), ("limit", "name"), ("limit", "task")}
 
 
 @pytest.mark.parametrize(("table", "key"), KEYS)
@@ -242,6 +251,36 @@ BEYOND: list[tuple[str, str, str]] = [
     ("route", "check", '"/a b"'),
     ("route", "check", '"/\\r\\nHost: x"'),
     ("route", "check", f'"/{"a" * 200}"'),
+    ("limit", "name", '""'),
+    ("limit", "name", '"A"'),
+    ("limit", "name", '"a\\n"'),
+    ("limit", "name", f'"{"a" * 64}"'),
+    ("limit", "rate", '""'),
+    ("limit", "rate", '"0/second"'),
+    ("limit", "rate", '"1000001/second"'),
+    ("limit", "rate", '"1/week"'),
+    ("limit", "rate", '"1.5/second"'),
+    ("limit", "rate", '"-1/second"'),
+    ("limit", "rate", '"\u0661/second"'),
+    ("limit", "burst", "0"),
+    ("limit", "burst", "1000000001"),
+    ("limit", "key", '""'),
+    ("limit", "key", '"address+address"'),
+    ("limit", "key", '"address+"'),
+    ("limit", "key", '"cookie"'),
+    ("limit", "routes", "[]"),
+    ("limit", "routes", '[""]'),
+    ("limit", "routes", '["a"]'),
+    ("limit", "routes", '["/a*b"]'),
+    ("limit", "routes", '["/a b"]'),
+    ("limit", "methods", "[]"),
+    ("limit", "methods", '["get"]'),
+    ("limit", "methods", '["OPTIONS"]'),
+    ("limit", "cost", "0"),
+    ("limit", "over", '"queue"'),
+    ("limit", "task", '""'),
+    ("limit", "task", '"a b"'),
+    ("limit", "when_away", '"shut"'),
 ]
 
 
@@ -324,6 +363,19 @@ AT_THE_BOUND: list[tuple[str, str, str, Any]] = [
     ("route", "check", '"/"', "/"),
     ("route", "check", '"/health/"', "/health/"),
     ("route", "check", f'"/{"a" * 199}"', "/" + "a" * 199),
+    ("limit", "name", f'"{"a" * 63}"', "a" * 63),
+    ("limit", "rate", '"1/day"', "1/day"),
+    ("limit", "rate", '"1000000/second"', "1000000/second"),
+    ("limit", "burst", "1", 1),
+    ("limit", "burst", "1000000000", 1_000_000_000),
+    ("limit", "key", '"route+user+api-key+address"', ("route", "user", "api-key", "address")),
+    ("limit", "routes", '["/", "/a/{b}", "/api/*", "*", "/"]', ("/", "/a/{b}", "/api/*", "*")),
+    ("limit", "methods", '["POST", "GET"]', ("POST", "GET")),
+    ("limit", "cost", "1000000", 1_000_000),
+    ("limit", "over", '"refuse"', "refuse"),
+    ("limit", "task", '"mails.send"', "mails.send"),
+    ("limit", "shadow", "true", True),
+    ("limit", "when_away", '"closed"', "closed"),
 ]
 
 
