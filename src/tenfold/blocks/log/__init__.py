@@ -55,6 +55,7 @@ class Log:
         self._traces = Traces(randomness)
         self._own = {"logger": name, "node": node} if node else {"logger": name}
         self._lines = lines
+        self._level: Level = "info"
         self._threshold = LEVELS["info"]
         self._count = dict.fromkeys(LEVELS, 0)
         self._cut = 0
@@ -81,7 +82,7 @@ class Log:
     @property
     def level(self) -> Level:
         """The lowest level that is written."""
-        return next(name for name, number in LEVELS.items() if number == self._threshold)  # type: ignore[return-value]
+        return self._level
 
     def trace(self) -> Trace:
         """The trace of the running request or job; outside of one, a new one each time."""
@@ -98,7 +99,8 @@ class Log:
 
     def adopt(self, new: Map) -> None:
         """Goes by a newer map: its level holds from the next line on, for records of the standard library too."""
-        self._threshold = LEVELS[new.log.level]
+        self._level = new.log.level
+        self._threshold = LEVELS[self._level]
         root = logging.getLogger()
         if any(isinstance(handler, LineHandler) for handler in root.handlers):
             root.setLevel(self._threshold)

@@ -51,7 +51,9 @@ class _Budget:
         self.cut = False
 
 
-def told(level: str, message: object, about: Mapping[str, str], fields: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+def told(
+    level: str, message: object, about: Mapping[str, str], fields: Mapping[str, Any]
+) -> tuple[dict[str, Any], bool]:
     """The line as a dict without its time, and whether something was cut. `about` is ours, and said as it is."""
     budget = _Budget()
     line: dict[str, Any] = {"time": "", "level": level, "message": _text(message, budget), **about}
@@ -72,7 +74,10 @@ def encoded(line: Mapping[str, Any]) -> bytes:
     try:
         return _encoder.encode(line) + b"\n"
     except Exception as error:  # noqa: BLE001 - whatever the service put into it, its request goes on
-        return _encoder.encode({"level": "error", "message": f"A log line could not be written: {type(error).__name__}."}) + b"\n"
+        return (
+            _encoder.encode({"level": "error", "message": f"A log line could not be written: {type(error).__name__}."})
+            + b"\n"
+        )
 
 
 def stamp(wall_us: int) -> str:
@@ -149,7 +154,9 @@ def _value(value: Any, budget: _Budget, depth: int) -> Any:
     if value is None or kind is bool:
         return value
     if kind is int:
-        return value if -_INT64 <= value < _INT64 else _text(hex(value) if value.bit_length() < 4096 else "huge", budget)
+        return (
+            value if -_INT64 <= value < _INT64 else _text(hex(value) if value.bit_length() < 4096 else "huge", budget)
+        )
     if kind is float:
         return value if value - value == 0.0 else str(value)  # NaN and the infinities are not JSON
     try:
@@ -185,7 +192,9 @@ def _mapping(fields: Mapping[Any, Any], budget: _Budget, depth: int) -> dict[str
         budget.items -= 1
         text = _str(name) if not isinstance(name, str) else name
         hidden = sounds_secret(text[:NAME_CHARACTERS])
-        made[_text(text[:NAME_CHARACTERS], budget)] = MASK if hidden and item is not None else _value(item, budget, depth - 1)
+        made[_text(text[:NAME_CHARACTERS], budget)] = (
+            MASK if hidden and item is not None else _value(item, budget, depth - 1)
+        )
     return made
 
 
