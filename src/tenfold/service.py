@@ -36,6 +36,8 @@ MAP_VARIABLE = "TENFOLD_MAP"
 """Environment variable with the path of the map file; set by the keeper."""
 NODE_VARIABLE = "TENFOLD_NODE"
 """Environment variable with the name of this process's node in the map; set by the keeper."""
+LIMITS_VARIABLE = "TENFOLD_LIMITS"
+"""Environment variable that switches all limits off where it is `off`; for load tests."""
 
 log = logging.getLogger("tenfold.service")
 
@@ -80,14 +82,17 @@ class Tenfold:
         self.files.respond = Response
         self.limits = Limits(self.database, clock, randomness)
         self.sessions = Sessions(self.database, clock, randomness)
+        self.sessions.name(name)
         self.events = Events(self.database, clock, randomness)
         self.tasks = Tasks(self.database, clock, randomness)
+        if os.environ.get(LIMITS_VARIABLE, "").lower() == "off":
+            self.limits.switch_off()
         self._blocks: tuple[Block, ...] = (
             self.ids, self.metrics, self.kv, self.files, self.limits, self.sessions, self.events, self.tasks,
         )  # fmt: skip
         self.database.look = self._look
         # What was loaded from the database before is as it was there; nobody tells us of changes to it elsewhere.
-        self.database.on_switch = self.cache.clear
+        self.database.on_switch = self._switched
         self.database.heard, self.cache.announce = self.cache.heard, self.database.announce
         self.cache.follow(self.database.catch_up)
         self._map: Map | None = None
@@ -206,6 +211,10 @@ class Tenfold:
         It is called when the database refuses a write because this process's map is old.
         """
         self.database.look = look
+
+    def _switched(self) -> None:
+        self.cache.clear()
+        self.sessions.forget()
 
     def _look(self) -> None:
         if MAP_VARIABLE in os.environ:

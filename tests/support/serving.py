@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from sqlalchemy import MetaData
 
-from tenfold.blocks.database import Holding
+from tenfold.blocks.database import Database, Holding
+from tenfold.blocks.limits import Limits
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import Unavailable
 from tenfold.core.randomness import Randomness, SeededRandomness
@@ -29,6 +31,7 @@ class FakeRuntime:
         self.open_error: Exception | None = None
         self.unprepared = ""
         self.holding = Holding()
+        self.limits = Limits(Database(MetaData()), self.clock, self.randomness)
         self.look: Callable[[], object] = list
         self.fatal: Callable[[BaseException], None] | None = None
 

@@ -35,6 +35,7 @@ from tenfold.serve.head import NOTHING, Head, RequestIds, check_path, named_head
 from tenfold.serve.health import ALIVE, INTERNAL_PATHS, metrics_response, readiness
 from tenfold.serve.hot import Handler, HotRoutes, Request, Response
 from tenfold.serve.lifespan import lifespan
+from tenfold.serve.limiting import answered, counted
 from tenfold.serve.metrics import HttpMetrics
 from tenfold.serve.problem import problem_response
 from tenfold.serve.replay import is_passing, wait_before
@@ -73,6 +74,7 @@ class TenfoldASGI:
         self._settings = settings_of(runtime.map)
         self._ids = RequestIds(runtime.randomness)
         self._monotonic = runtime.clock.monotonic
+        self._limits = runtime.limits
         self.metrics = HttpMetrics()
         self.access: AccessLog | None = None
         """Set by the web process; under another server that server logs."""
@@ -180,6 +182,8 @@ class TenfoldASGI:
         entered = enter_scope(conversation.request)
         try:
             check_path(scope)
+            if self._limits.routes is not None:
+                await self._count(conversation)
             await self._app(scope, conversation.receive, conversation.send)
             if not conversation.status and not conversation.closed:
                 raise RuntimeError("The application returned without an answer to the handshake.")
@@ -197,8 +201,9 @@ class TenfoldASGI:
         while True:
             try:
                 scope = exchange.scope
-                if exchange.head is not NOTHING and not exchange.replays:
-                    await self._prepare(exchange)
+                unusual = exchange.head is not NOTHING or self._limits.routes is not None
+                if unusual and not exchange.replays and await self._prepare(exchange):
+                    return
                 if not scope["path"].isascii():
                     check_path(scope)
                 if (scope["method"] == "GET" or scope["method"] == "HEAD") and await self._answer_here(exchange):
@@ -223,6 +228,12 @@ class TenfoldASGI:
                     return
             exchange.begin_anew()
             self.metrics.replays += 1
+
+    async def _count(self, conversation: Conversation) -> None:
+        """Counts a handshake as a GET. Raises `LimitExceeded`."""
+        decision = await counted(self._limits, conversation.scope)
+        if decision is not None and not decision.allowed:
+            raise self._limits.exceeded(decision)
 
     async def _may_try_again(self, exchange: Exchange, began: float) -> bool:
         """Waits until another attempt is due; False when there shall be none."""
@@ -256,7 +267,10 @@ class TenfoldASGI:
         await exchange.respond(response)
         return True
 
-    async def _prepare(self, exchange: Exchange) -> None:
+    async def _prepare(self, exchange: Exchange) -> bool:
+        """What is done before the first attempt. True when a limit has deferred the request, and it is answered."""
+        if self._limits.routes is not None and await answered(self._limits, exchange):
+            return True
         head = exchange.head
         if head.malformed:
             raise head.malformed
@@ -266,6 +280,7 @@ class TenfoldASGI:
         key = head.key()
         if key is not None:
             await exchange.identify(key)
+        return False
 
     async def _internal(self, exchange: Exchange, path: str) -> None:
         if path == "/healthz":

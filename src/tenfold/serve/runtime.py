@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from tenfold.blocks.database import Holding
+    from tenfold.blocks.limits import Limits
     from tenfold.core.clock import Clock
     from tenfold.core.randomness import Randomness
     from tenfold.topology.map import Map
@@ -41,6 +42,11 @@ class Runtime(Protocol):
     @property
     def map(self) -> Map | None:
         """The map in force; None when the service runs without a keeper on its defaults."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that requests are counted by."""
         ...
 
     async def open(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from tenfold.blocks.database import Database
@@ -12,6 +13,7 @@ from tenfold.blocks.limits.headers import fields_of
 from tenfold.blocks.limits.keys import address_of, api_key_of, http_scope
 from tenfold.blocks.limits.memory import Charge, charge_all, charge_one
 from tenfold.blocks.limits.policy import NS, retry_after_s
+from tenfold.blocks.limits.routes import Routes
 from tenfold.blocks.limits.rule import Key, Rule
 from tenfold.blocks.limits.rules import Rules, checked
 from tenfold.core.clock import Clock
@@ -21,6 +23,12 @@ from tenfold.topology.limits import Over, WhenAway
 from tenfold.topology.map import Map
 
 log = logging.getLogger("tenfold.limits")
+
+Facts = dict[str, Any]
+
+
+async def _nobody() -> str | None:
+    return None
 
 
 class Limits:
@@ -38,6 +46,12 @@ class Limits:
         self.rules = Rules()
         self.off = False
         """Whether all limits are off: every charge is allowed and nothing is counted (for load tests)."""
+        self.routes: Routes | None = None
+        """Which rules count requests by themselves; None when none does."""
+        self.who: Callable[[], Awaitable[str | None]] = _nobody
+        """Says who the user of the current request is, for keys of limits that name the user."""
+        self.enqueue: Callable[[str, Facts], Awaitable[str]] | None = None
+        """Makes a job of a request: (name of the task, what it is told); its id."""
 
     # -- rules --------------------------------------------------------------------------------------------------------
 
@@ -67,7 +81,9 @@ class Limits:
                 "cost": cost, "over": over, "task": task, "shadow": shadow, "when_away": when_away, "burst": burst,
             }
         )  # fmt: skip
-        return self.rules.declare(declared, self._now_ns())
+        rule = self.rules.declare(declared, self._now_ns())
+        self._compile()
+        return rule
 
     # -- charges ------------------------------------------------------------------------------------------------------
 
@@ -120,6 +136,40 @@ class Limits:
 
         scope.before_answer(add)
 
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    async def count_request(self, scope: Mapping[str, Any]) -> Decision | None:
+        """Charges the limits whose routes and methods a request (its ASGI scope) fits; None when there are none."""
+        matched = self.routes.find(scope.get("method", "GET"), scope["path"]) if self.routes is not None else []
+        if not matched:
+            return None
+        charges = [(rule, await self._key(rule, route, scope)) for rule, route in matched]
+        return await self.take(*charges)
+
+    async def _key(self, rule: Rule, route: str, scope: Mapping[str, Any]) -> Key:
+        parts = []
+        for part in rule.limit.key:
+            if part == "route":
+                parts.append(route)
+                continue
+            found = None
+            if part == "user":
+                found = await self.who()
+            elif part == "api-key":
+                found = api_key_of(scope)
+            parts.append(f"{part} {found}" if found is not None else address_of(scope))
+        return parts[0] if len(parts) == 1 else tuple(parts)
+
+    def task_for(self, decision: Decision) -> str:
+        """The task that a refused request becomes; empty unless all limits that refuse it defer."""
+        tasks = {part.rule.limit.task for part in decision.each() if not part.allowed}
+        return tasks.pop() if len(tasks) == 1 and self.enqueue is not None else ""
+
+    async def defer(self, task: str, facts: Facts) -> str:
+        """Makes a job of a request that was refused; its id."""
+        assert self.enqueue is not None, "asked only when it can"
+        return await self.enqueue(task, {**facts, "user": await self.who(), "address": self.address()})
+
     # -- keys ---------------------------------------------------------------------------------------------------------
 
     def address(self) -> str:
@@ -143,6 +193,16 @@ class Limits:
     def adopt(self, new: Map) -> None:
         """Goes by a newer map. What was charged stays charged."""
         self.rules.adopt(new.limits, self._now_ns())
+        self._compile()
+
+    def switch_off(self) -> None:
+        """Every charge is allowed from now on."""
+        self.off = True
+        self._compile()
+
+    def _compile(self) -> None:
+        rules = self.rules.on_routes()
+        self.routes = Routes(rules) if rules and not self.off else None
 
     def _now_ns(self) -> int:
         return int(self._monotonic() * NS)
