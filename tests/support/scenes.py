@@ -1,4 +1,4 @@
-"""The moves of web servers and balancers that tests stop everywhere: from which map to which."""
+"""The moves of web servers, workers and balancers that tests stop everywhere: from which map to which."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import msgspec
 from fake_tier import Scene
 
 from tenfold.moves import change_nodes, put_balancers, take_balancers
-from tenfold.topology.map import Map, map_of
+from tenfold.topology.map import Map, NodeMap, map_of
 from tenfold.topology.spec import parse_spec
 from tenfold.topology.targets import target_of
-from tenfold.topology.wants import Wants
+from tenfold.topology.wants import Wants, scale_wants, wants_of
 
 SPEC = '[service]\nname = "shop"\napp = "shop:app"\n'
 BALANCED = Wants(balancers=2)
@@ -49,10 +49,21 @@ def scaled(name: str, before: Map, count: int, **more: object) -> Scene:
 
 def deployed(name: str, before: Map, version: str, **more: object) -> Scene:
     """From one version to another."""
-    count = len(before.of_role("web"))
-    wants = Wants(version=version)
-    if before.public.door == "balancer":
-        wants = Wants(balancers=2, web=count, web_instead_of=before.web.processes, version=version)
+    wants = msgspec.structs.replace(wants_of(before), version=version)
+    return Scene(name, change_nodes.make, before, target_of("change_nodes", before, wants), **more)  # type: ignore[arg-type]
+
+
+def with_workers(before: Map, count: int) -> Map:
+    """The map with so many workers, of the version of its web servers."""
+    version = before.of_role("web")[0].version
+    made = (NodeMap(f"worker-{number}", "worker", version=version) for number in range(1, count + 1))
+    web, others = before.of_role("web"), [node for node in before.nodes if node.role != "web"]
+    return msgspec.structs.replace(before, nodes=(*web, *made, *others))
+
+
+def worked(name: str, before: Map, count: int, **more: object) -> Scene:
+    """To so many workers."""
+    wants = scale_wants(before, wants_of(before), worker=count)
     return Scene(name, change_nodes.make, before, target_of("change_nodes", before, wants), **more)  # type: ignore[arg-type]
 
 
@@ -68,11 +79,7 @@ def take(name: str, before: Map, **more: object) -> Scene:
 
 def renewed(name: str, before: Map) -> Scene:
     """A setting that only new processes take."""
-    count = len(before.of_role("web"))
-    wants = Wants(balancers=2, web=count, web_instead_of=before.web.processes)
-    if before.public.door == "web":
-        wants = Wants()
-    wanted = target_of("change_nodes", before, wants, with_app(before, "shop:other"))
+    wanted = target_of("change_nodes", before, wants_of(before), with_app(before, "shop:other"))
     return Scene(name, change_nodes.make, before, wanted)
 
 
@@ -84,5 +91,10 @@ SCALE_UP = scaled("scale-up", balanced(2), 4)
 SCALE_DOWN = scaled("scale-down", balanced(4), 2)
 RENEW_ONE = renewed("renew-one", one_web())
 RENEW_TWO = renewed("renew-two", balanced(2))
+FIRST_WORKERS = worked("first-workers", one_web(), 2)
+LAST_WORKER = worked("last-worker", with_workers(balanced(2), 1), 0)
+FEWER_WORKERS = worked("fewer-workers", with_workers(one_web(), 2), 1)
+DEPLOY_WORKERS = deployed("deploy-workers", with_workers(one_web("v1"), 1), "v2")
 
 SCENES = (PUT, TAKE, DEPLOY_ONE, DEPLOY_TWO, SCALE_UP, SCALE_DOWN, RENEW_ONE, RENEW_TWO)
+WORKER_SCENES = (FIRST_WORKERS, LAST_WORKER, FEWER_WORKERS, DEPLOY_WORKERS)

@@ -1,8 +1,9 @@
-"""The move `change_nodes`, on every step: other web servers take the place of those that run (`scale`, `deploy`,
-`rollback`, a setting that only new processes take).
+"""The move `change_nodes`, on every step: other web servers and workers take the place of those that run (`scale`,
+`deploy`, `rollback`, a setting that only new processes take).
 
-New ones start beside the old ones and get clients once they are ready, with new code once they have lived for
-a while; only then do clients leave the old ones. A code that does not start, or dies at once, never sees a client.
+New ones start beside the old ones and get clients (workers: jobs) once they are ready, with new code once they have
+lived for a while; only then do clients leave the old ones. A code that does not start, or dies at once, never sees a
+client or a job.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from tenfold.moves.nodes import maps, policy
 from tenfold.moves.nodes.policy import NodeChange, names_of
 from tenfold.moves.nodes.tier import LOOK_S, Tier, Unready, never
 from tenfold.moves.publishing import require_all, require_one
+from tenfold.topology.wants import processes_shown
+from tenfold.topology.working import CODED, coded
 
 MIGRATE_LIMIT_S = 3700.0
 CONTRACT_TRIES = 3
@@ -52,11 +55,11 @@ class ChangeNodes:
     @property
     def title(self) -> str:
         """What it is, in one line."""
-        change, count = self.change, len(self.change.remaining)
-        servers = f"{count} web server{'' if count == 1 else 's'}"
+        change, wanted = self.change, self.change.wanted
+        nodes = processes_shown(len(wanted.of_role("web")), len(wanted.of_role("worker")))
         if change.renames_version:
-            return f"Bring {change.version or 'the code of the folder'} to {servers}"
-        return f"Replace the web servers by {servers}" if change.joins and change.leaves else f"Go to {servers}"
+            return f"Bring {change.version or 'the code of the folder'} to {nodes}"
+        return f"Replace what runs by {nodes}" if change.joins and change.leaves else f"Go to {nodes}"
 
     @property
     def expected_s(self) -> int:
@@ -71,7 +74,7 @@ class ChangeNodes:
         starting_s, stopping_s = policy.start_limit_s(len(change.joins)), policy.grace_s(change.before) + 60.0
         back_s = policy.start_limit_s(len(change.leaves))
         made = [
-            Stage("announce", f"Writes {new} into the map, without clients." if new else "Writes the map.",
+            Stage("announce", f"Writes {new} into the map, without traffic." if new else "Writes the map.",
                   self.announce, never, self.recall, limit_s=stopping_s + 120.0),
         ]  # fmt: skip
         if change.joins:
@@ -83,7 +86,7 @@ class ChangeNodes:
             made.append(Stage("settle", f"Waits until the new code has run for {policy.SETTLE_S:g} s in one piece.",
                               self.settle, never, limit_s=120.0))  # fmt: skip
         made.append(Stage("switch", self._says_switch(new, old), self.switch, never, self.switch_back, limit_s=300.0))
-        leaving = f"Ends {old} after what clients began there." if old else "Nothing is taken away."
+        leaving = f"Ends {old} after what was begun there." if old else "Nothing is taken away."
         made.append(Stage("leave", f"{leaving} From here on it only goes forward.",
                           self.leave, self.have_left, self.return_, limit_s=stopping_s + back_s))  # fmt: skip
         made.append(Stage("forget", f"Takes {old} off the map." if old else "Writes the final map.",
@@ -94,9 +97,13 @@ class ChangeNodes:
         return tuple(made)
 
     def _says_switch(self, new: str, old: str) -> str:
-        comes = f"Clients come to {new}" if new else ""
-        goes = f"{'no longer to' if new else 'Clients come no longer to'} {old}" if old else ""
-        return (" and ".join(part for part in (comes, goes) if part) or "Clients go on as they did") + "."
+        has_web = self.change.of_role("web", (*self.change.joins, *self.change.leaves))
+        has_workers = self.change.of_role("worker", (*self.change.joins, *self.change.leaves))
+        who = " and ".join(word for word, there in (("clients", has_web), ("jobs", has_workers)) if there) or "clients"
+        comes = f"{who} come to {new}" if new else ""
+        goes = f"{'no longer to' if new else f'{who} come no longer to'} {old}" if old else ""
+        said = " and ".join(part for part in (comes, goes) if part) or "clients go on as they did"
+        return f"{said[0].upper()}{said[1:]}."
 
     # -- migrations ---------------------------------------------------------------------------------------------------
 
@@ -134,13 +141,14 @@ class ChangeNodes:
     # -- new processes ------------------------------------------------------------------------------------------------
 
     async def announce(self, progress: Progress) -> None:
-        """Publishes the new settings, and the new nodes without clients."""
+        """Publishes the new settings, and the new nodes without traffic."""
         balanced = self.change.before.public.door == "balancer"
         wanted = maps.with_traffic(self.change.wanted, self.fresh, "off")
         if balanced:
-            addresses = {name: await self.context.address_of(name) for name in self.fresh}
+            web = self.change.of_role("web", self.fresh)
+            addresses = {name: await self.context.address_of(name) for name in web}
             wanted = maps.with_addresses(wanted, addresses)
-        nodes = tuple(node for node in wanted.of_role("web") if node.name in self.fresh)
+        nodes = tuple(node for node in coded(wanted) if node.name in self.fresh)
         await self.tier.publish(
             lambda current: maps.with_more(maps.settings_of(self.change.wanted, current), nodes), progress
         )
@@ -157,7 +165,7 @@ class ChangeNodes:
         progress.fact("started_s", round(self.context.clock.monotonic() - began, 1))
 
     async def stop(self, progress: Progress) -> None:
-        """Stops them; clients that came for a moment are finished."""
+        """Stops them; clients and jobs that came for a moment are finished."""
         await self.tier.stop(self.fresh, progress)
 
     async def settle(self, progress: Progress) -> None:
@@ -167,7 +175,7 @@ class ChangeNodes:
             if found.problem:
                 raise Unready(
                     f"The new code does not hold out: {found.problem}.",
-                    hint=f"See `tenfold logs {self.change.joins[0]}`; no client came to it.",
+                    hint=f"See `tenfold logs {self.change.joins[0]}`; no client and no job came to it.",
                 )
             if found.left_s <= 0:
                 return
@@ -176,10 +184,10 @@ class ChangeNodes:
                          unit="s")  # fmt: skip
             await self.tier.sleep(min(LOOK_S, found.left_s))
 
-    # -- clients ------------------------------------------------------------------------------------------------------
+    # -- clients and jobs ---------------------------------------------------------------------------------------------
 
     async def switch(self, progress: Progress) -> None:
-        """Clients come to the new processes; once those have said so, no longer to the old ones."""
+        """Clients and jobs come to the new processes; once those have said so, no longer to the old ones."""
         await self.tier.require_ready(self.change.joins)
         if self.change.joins:
             result = await self.tier.publish(
@@ -189,12 +197,12 @@ class ChangeNodes:
         await self._turn_off(self.change.leaves, self.change.remaining, progress)
 
     async def switch_back(self, progress: Progress) -> None:
-        """Clients come to the old processes; once one of those has said so, no longer to the new ones."""
-        old = self.change.serving
+        """Clients and jobs come to the old processes; once a web server of those has said so, no longer to the new."""
+        old, joins = self.change.serving, self.change.of_role("web", self.change.joins)
         result = await self.tier.publish(lambda current: maps.with_traffic(current, old, "on"), progress)
         facts = await self.context.node_facts()
-        if len(policy.unready(facts, self.change.joins)) < len(self.change.joins):
-            require_one(result, old)
+        if len(policy.unready(facts, joins)) < len(joins):
+            require_one(result, self.change.of_role("web", old))
         await self._turn_off(self.change.joins, old, progress)
 
     async def _turn_off(self, names: tuple[str, ...], remaining: tuple[str, ...], progress: Progress) -> None:
@@ -203,11 +211,15 @@ class ChangeNodes:
             await self.tier.publish(lambda current: maps.with_traffic(current, names, "off"), progress)
 
     async def _require_served(self, leaving: tuple[str, ...], remaining: tuple[str, ...]) -> None:
-        if not policy.may_turn_off(await self.context.node_facts(), leaving, remaining):
-            raise Unready(
-                f"None of {policy.shown(remaining)} is ready, so {policy.shown(leaving)} go on serving.",
-                hint=f"See `tenfold logs {remaining[0]}`.",
-            )
+        """Somebody of each role must be ready for what those that leave did; the web servers do what workers did."""
+        facts = await self.context.node_facts()
+        for role in CODED:
+            go, stay = self.change.of_role(role, leaving), self.change.of_role(role, remaining)
+            if (stay or role == "web") and not policy.may_turn_off(facts, go, stay):
+                raise Unready(
+                    f"None of {policy.shown(stay)} is ready, so {policy.shown(go)} go on.",
+                    hint=f"See `tenfold logs {stay[0]}`.",
+                )
 
     # -- old processes ------------------------------------------------------------------------------------------------
 

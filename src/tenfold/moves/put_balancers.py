@@ -12,7 +12,7 @@ from tenfold.moves.context import Context
 from tenfold.moves.nodes import maps, policy
 from tenfold.moves.nodes.policy import names_of
 from tenfold.moves.nodes.tier import LOOK_S, Tier, never
-from tenfold.moves.publishing import publish_to_all, refuse_silent, require_one
+from tenfold.moves.publishing import refuse_silent, require_one
 
 
 async def build(context: Context) -> Move:
@@ -67,7 +67,8 @@ class PutBalancers:
     async def give_addresses(self, progress: Progress) -> None:
         """Publishes a private address for each web server; all of them listen there then."""
         addresses = {name: await self.context.address_of(name) for name in self.web}
-        result = await publish_to_all(self.context, lambda current: maps.with_addresses(current, addresses))
+        result = await self.context.publish(lambda current: maps.with_addresses(current, addresses))
+        refuse_silent(result, self.web)
         require_one(result, self.web)
         progress.fact("addresses", addresses)
 

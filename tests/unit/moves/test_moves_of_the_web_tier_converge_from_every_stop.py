@@ -23,12 +23,14 @@ from scenes import (
     SCALE_UP,
     SCENES,
     TAKE,
+    WORKER_SCENES,
     balanced,
     deployed,
     one_web,
     put,
     scaled,
     take,
+    with_workers,
 )
 
 MOVER = ("crash", "fail", "late", "abort")
@@ -40,6 +42,7 @@ OTHER_ORDER = (
     scaled("scale-other-order", balanced(3), 2, balancers_first=True),
 )
 """Web servers adopt a map before the balancers do, or after them."""
+ALL = (*SCENES, *WORKER_SCENES, put("put-before-worker", with_workers(one_web(), 1)))
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +67,10 @@ def checked(runner: asyncio.Runner, scene: Scene, at: dict[int, str]) -> Run:
 
 
 def any_scene(*scenes: Scene) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("scene", scenes or SCENES, ids=lambda scene: scene.name)
+    return pytest.mark.parametrize("scene", scenes or ALL, ids=lambda scene: scene.name)
 
 
-@any_scene(*SCENES, *OTHER_ORDER)
+@any_scene(*ALL, *OTHER_ORDER)
 def test_an_undisturbed_move_brings_the_wanted_topology(runner: asyncio.Runner, scene: Scene) -> None:
     assert checked(runner, scene, {}).finished
 
@@ -91,7 +94,7 @@ def test_the_keeper_the_controller_or_all_of_it_starts_anew(runner: asyncio.Runn
 
 
 @pytest.mark.parametrize("what", ["kill", "nap", "refuse"])
-@any_scene(*SCENES)
+@any_scene()
 def test_any_process_is_killed_stands_still_or_refuses_the_map(runner: asyncio.Runner, scene: Scene, what: str) -> None:
     nodes = nodes_of(scene)
     for turn, point in enumerate(range(1, points(runner, scene) + 1, 3)):
@@ -108,7 +111,7 @@ def test_a_single_kill_after_the_switch_never_brings_the_old_servers_back(runner
 
 @st.composite
 def disturbances(draw: st.DrawFn) -> tuple[Scene, dict[int, str]]:
-    scene = draw(st.sampled_from((*SCENES, *OTHER_ORDER)))
+    scene = draw(st.sampled_from((*ALL, *OTHER_ORDER)))
     whats = [*MOVER, *WORLD, *(f"{what} {name}" for what in ("kill", "nap", "refuse") for name in nodes_of(scene))]
     return scene, draw(st.dictionaries(st.integers(1, 160), st.sampled_from(whats), min_size=2, max_size=6))
 
@@ -121,7 +124,7 @@ def test_any_sequence_of_disturbances_converges(runner: asyncio.Runner, found: t
 
 @pytest.mark.long
 @pytest.mark.parametrize("pair", list(itertools.product(["crash", "fail", "abort"], repeat=2)), ids="-".join)
-@any_scene(PUT, TAKE, SCALE_UP, SCALE_DOWN, RENEW_TWO, DEPLOY_ONE)
+@any_scene(PUT, TAKE, SCALE_UP, SCALE_DOWN, RENEW_TWO, DEPLOY_ONE, *WORKER_SCENES)
 def test_disturbed_at_every_point_and_again_during_what_follows(
     runner: asyncio.Runner, scene: Scene, pair: tuple[str, str]
 ) -> None:

@@ -8,7 +8,25 @@ from typing import Any
 
 import pytest
 from fake_tier import Run, Scene, check_run, converge_scene
-from scenes import DEPLOY_TWO, PUT, SCALE_DOWN, SCALE_UP, TAKE, balanced, deployed, one_web, put, scaled, take
+from scenes import (
+    DEPLOY_TWO,
+    DEPLOY_WORKERS,
+    FEWER_WORKERS,
+    FIRST_WORKERS,
+    LAST_WORKER,
+    PUT,
+    SCALE_DOWN,
+    SCALE_UP,
+    TAKE,
+    balanced,
+    deployed,
+    one_web,
+    put,
+    scaled,
+    take,
+    with_workers,
+    worked,
+)
 
 from tenfold.moves.base import Kind, State
 from tenfold.moves.driver import say
@@ -61,6 +79,54 @@ def test_the_old_servers_go_on_until_the_new_ones_have_said_that_they_accept(run
         {"web-1": "off", "web-2": "off", "web-3": "on", "web-4": "on"},
         {"web-3": "on", "web-4": "on"},
     ]
+
+
+def traffic_of(run: Run) -> list[dict[str, str]]:
+    """Who had traffic in each map."""
+    return [{node.name: node.traffic for node in each.nodes} for each in run.world.maps.values()]
+
+
+def test_workers_get_jobs_when_they_are_ready_and_the_web_server_is_left_alone(runner: asyncio.Runner) -> None:
+    run = ended(runner, FIRST_WORKERS)
+    assert traffic_of(run) == [
+        {"web-1": "on"},
+        {"web-1": "on", "worker-1": "off", "worker-2": "off"},
+        {"web-1": "on", "worker-1": "on", "worker-2": "on"},
+    ]
+    assert not any("web-1" in each for each in run.world.trail)
+    assert {node.address for node in run.world.map.of_role("worker")} == {""}
+
+
+def test_the_last_worker_leaves_once_it_gets_no_more_jobs(runner: asyncio.Runner) -> None:
+    run = ended(runner, LAST_WORKER)
+    assert [each.get("worker-1") for each in traffic_of(run)] == ["on", "off", None]
+    trail = run.world.trail
+    assert not any(each.startswith(("stop web-", "start web-")) for each in trail)
+
+
+def test_a_deploy_replaces_a_worker_as_it_does_a_web_server(runner: asyncio.Runner) -> None:
+    run = ended(runner, DEPLOY_WORKERS)
+    assert traffic_of(run)[1:-1] == [
+        {"web-1": "on", "worker-1": "on", "web-2": "off", "worker-2": "off"},
+        {"web-1": "on", "worker-1": "on", "web-2": "on", "worker-2": "on"},
+        {"web-1": "off", "worker-1": "off", "web-2": "on", "worker-2": "on"},
+    ]
+    assert run.world.migrated == [("v2", "expand"), ("v2", "contract")]
+    trail = run.world.trail
+    assert trail.index("stopped worker-1") < trail.index("migrate contract")
+
+
+def test_a_worker_that_is_left_alone_has_to_be_ready(runner: asyncio.Runner) -> None:
+    trail = ended(runner, FEWER_WORKERS).world.trail
+    run = ended(runner, FEWER_WORKERS, {trail.index("before move.intent switch") + 1: "kill worker-1"})
+    assert run.state.result == "undone"
+    assert "None of worker-1 is ready" in run.state.reason
+
+
+def test_workers_are_scaled_while_a_web_server_is_down(runner: asyncio.Runner) -> None:
+    scene = worked("more", with_workers(balanced(2), 1), 2)
+    trail = ended(runner, scene).world.trail
+    assert ended(runner, scene, {trail.index("before move.intent switch") + 1: "kill web-1"}).finished
 
 
 def test_migrations_run_before_the_first_new_process_and_after_the_last_old_one(runner: asyncio.Runner) -> None:
@@ -150,7 +216,9 @@ def test_an_abort_while_new_servers_settle_leaves_the_old_ones_untouched(runner:
     assert not any(each.startswith(("stop web-1", "stop web-2")) for each in run.world.trail)
 
 
-@pytest.mark.parametrize("scene", [PUT, TAKE, DEPLOY_TWO, SCALE_UP, SCALE_DOWN], ids=lambda scene: scene.name)
+@pytest.mark.parametrize(
+    "scene", [PUT, TAKE, DEPLOY_TWO, SCALE_UP, SCALE_DOWN, FIRST_WORKERS, DEPLOY_WORKERS], ids=lambda scene: scene.name
+)
 def test_a_plan_says_every_stage_and_touches_nothing(runner: asyncio.Runner, scene: Scene) -> None:
     world = scene.world({})
     move = scene.move(world, 1)

@@ -9,7 +9,20 @@ from typing import Any
 
 import pytest
 from fake_tier import Broken, Scene, check_run, converge_scene
-from scenes import DEPLOY_ONE, DEPLOY_TWO, PUT, RENEW_TWO, SCALE_DOWN, TAKE, balanced, deployed
+from scenes import (
+    DEPLOY_ONE,
+    DEPLOY_TWO,
+    DEPLOY_WORKERS,
+    FIRST_WORKERS,
+    LAST_WORKER,
+    PUT,
+    RENEW_TWO,
+    SCALE_DOWN,
+    TAKE,
+    balanced,
+    deployed,
+    with_workers,
+)
 
 from tenfold.moves.base import Move, Progress
 from tenfold.moves.change_nodes import ChangeNodes
@@ -56,6 +69,14 @@ async def hasty_switch(self: ChangeNodes, progress: Progress) -> None:
     await self.tier.publish(lambda current: maps.with_traffic(current, self.change.joins, "on"), progress)
 
 
+async def eager_announce(self: ChangeNodes, progress: Progress) -> None:
+    """New processes get clients and jobs before they run."""
+    nodes = self.change.fresh
+    await self.tier.publish(
+        lambda current: maps.with_more(maps.settings_of(self.change.wanted, current), nodes), progress
+    )
+
+
 async def nothing(self: Any, progress: Progress) -> None:
     """The stage does nothing."""
 
@@ -93,6 +114,10 @@ async def deaf(self: Tier, change: Any, progress: Progress) -> PublishResult:
         (ChangeNodes, "switch", hasty_switch, DEPLOY_TWO, ()),
         (ChangeNodes, "switch", nothing, DEPLOY_TWO, ()),
         (ChangeNodes, "switch", nothing, SCALE_DOWN, ()),
+        (ChangeNodes, "announce", eager_announce, FIRST_WORKERS, ()),
+        (ChangeNodes, "switch", hasty_switch, DEPLOY_WORKERS, ()),
+        (ChangeNodes, "switch", nothing, LAST_WORKER, ()),
+        (ChangeNodes, "return_", nothing, DEPLOY_WORKERS, ("fail",)),
         (ChangeNodes, "switch_back", nothing, DEPLOY_TWO, ("fail",)),
         (ChangeNodes, "return_", nothing, RENEW_TWO, ("fail",)),
         (ChangeNodes, "recall", recalls_only, RENEW_TWO, ("fail, then resume",)),
@@ -121,6 +146,7 @@ def test_a_move_with_one_rule_less_is_caught(
 def test_code_that_is_trusted_at_once_is_caught(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "settling", lambda *_args, **_named: Settling())
     assert caught(runner, BAD)
+    assert caught(runner, deployed("bad", with_workers(balanced(2, "v1"), 1), "v2", bad={"v2": 5.0}))
 
 
 def test_a_move_that_starts_nothing_before_its_switch_is_caught(runner: asyncio.Runner) -> None:

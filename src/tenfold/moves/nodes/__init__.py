@@ -1,1 +1,1 @@
-"""What the moves of web servers and balancers share: maps, decisions, and the processes of the tier."""
+"""What the moves of web servers, workers and balancers share: maps, decisions, and the processes of the tier."""

@@ -1,4 +1,4 @@
-"""The maps that moves of web servers and balancers publish: pure changes of the map before."""
+"""The maps that moves of web servers, workers and balancers publish: pure changes of the map before."""
 
 from __future__ import annotations
 

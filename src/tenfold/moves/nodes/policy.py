@@ -1,4 +1,4 @@
-"""The decisions of moves of web servers and balancers: values in, values out."""
+"""The decisions of moves of web servers, workers and balancers: values in, values out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from tenfold.moves.context import NodeFacts
 from tenfold.topology.map import Map, NodeMap
+from tenfold.topology.working import coded
 
 AT_ONCE = 2
 """Processes that are started at the same time: more of them would starve those that serve."""
@@ -29,39 +30,45 @@ RESTART_GRACE_S = 10.0
 
 @dataclass(frozen=True)
 class NodeChange:
-    """The difference between the web servers that run and those that are wanted, by name, in the order of the map."""
+    """The difference between the nodes that run the service's code (web servers, workers) and those that are wanted, by
+    name, web servers first. Clients come to web servers, and jobs to workers."""
 
     before: Map
     wanted: Map
 
     @property
     def _serving(self) -> tuple[NodeMap, ...]:
-        return tuple(node for node in self.before.of_role("web") if node.traffic == "on")
+        return tuple(node for node in coded(self.before) if node.traffic == "on")
 
     @property
     def serving(self) -> tuple[str, ...]:
-        """Those that clients came to when the move began."""
+        """Those that clients or jobs came to when the move began."""
         return names_of(self._serving)
 
     @property
     def remaining(self) -> tuple[str, ...]:
-        """Those that clients come to in the end."""
-        return names_of(node for node in self.wanted.of_role("web") if node.traffic == "on")
+        """Those that clients or jobs come to in the end."""
+        return names_of(node for node in coded(self.wanted) if node.traffic == "on")
 
     @property
     def joins(self) -> tuple[str, ...]:
-        """Those that clients are to come to and did not."""
+        """Those that clients or jobs are to come to and did not."""
         return tuple(name for name in self.remaining if name not in self.serving)
 
     @property
     def fresh(self) -> tuple[NodeMap, ...]:
         """Those that the map did not have."""
-        return tuple(node for node in self.wanted.of_role("web") if self.before.node(node.name) is None)
+        return tuple(node for node in coded(self.wanted) if self.before.node(node.name) is None)
 
     @property
     def leaves(self) -> tuple[str, ...]:
         """Those that are not wanted any more."""
-        return tuple(node.name for node in self.before.of_role("web") if self.wanted.node(node.name) is None)
+        return names_of(node for node in coded(self.before) if self.wanted.node(node.name) is None)
+
+    def of_role(self, role: str, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of `names` that have that role, before or in the end."""
+        have = {node.name for each in (self.before, self.wanted) for node in each.of_role(role)}
+        return tuple(name for name in names if name in have)
 
     @property
     def version(self) -> str:
@@ -71,8 +78,8 @@ class NodeChange:
 
     @property
     def renames_version(self) -> bool:
-        """Whether clients meet another version of the code than before."""
-        return {node.version for node in self._serving} != {node.version for node in self.wanted.of_role("web")}
+        """Whether clients or jobs meet another version of the code than before."""
+        return {node.version for node in self._serving} != {node.version for node in coded(self.wanted)}
 
 
 def names_of(nodes: Iterable[NodeMap]) -> tuple[str, ...]:
@@ -86,7 +93,7 @@ def start_limit_s(count: int) -> float:
 
 
 def grace_s(current: Map) -> float:
-    """How long a process may take to finish what its clients began, in seconds."""
+    """How long a process may take to finish requests and jobs that it has begun, in seconds."""
     return current.web.drain_limit_s + DRAIN_SLACK_S
 
 
@@ -96,7 +103,7 @@ def unready(facts: Mapping[str, NodeFacts], names: Iterable[str]) -> tuple[str, 
 
 
 def may_turn_off(facts: Mapping[str, NodeFacts], leaving: Collection[str], remaining: Collection[str]) -> bool:
-    """Whether clients are still served when those that leave get no more of them.
+    """Whether clients are still served when those of one role that leave get no more of them.
 
     Where none of the leaving is ready either, nothing is lost by it.
     """

@@ -1,4 +1,4 @@
-"""The processes of the web tier as a move handles them: many at once, and maps that balancers must follow."""
+"""The processes that serve as a move handles them: many at once, and maps that balancers must follow."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Unready(TenfoldError):
 
 @dataclass
 class Tier:
-    """Web servers and balancers of one deployment, as one mover handles them."""
+    """Web servers, workers and balancers of one deployment, as one mover handles them."""
 
     context: Context
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -64,7 +64,7 @@ class Tier:
         await self.context.start_node(name)
 
     async def stop(self, names: Iterable[str], progress: Progress) -> dict[str, str]:
-        """Makes each of these end, all at once, each after what its clients began; how, by name.
+        """Makes each of these end, all at once, each after what was begun there; how, by name.
 
         Those that the keeper does not have are left out.
         """
@@ -74,7 +74,7 @@ class Tier:
             return {}
         grace_s = policy.grace_s(self.current)
         how: dict[str, str] = {}
-        doing = f"Waiting until {policy.shown(running)} finished what clients began, {grace_s:g} s at most"
+        doing = f"Waiting until {policy.shown(running)} finished what was begun there, {grace_s:g} s at most"
         progress.say(doing, done=0, total=len(running), unit=_unit(running))
 
         async def one(name: str) -> None:
