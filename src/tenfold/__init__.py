@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from tenfold.blocks.kv import Entry
     from tenfold.blocks.limits import LimitExceeded
+    from tenfold.blocks.tasks import Retry, StaleAttempt
     from tenfold.core.errors import Conflict, InvalidRequest, NotFound, TenfoldError, Unavailable
     from tenfold.prove.probe.app import Probe
     from tenfold.serve.hot import Request, Response
@@ -60,6 +61,8 @@ _HOMES = {
     "Request": "tenfold.serve.hot",
     "Response": "tenfold.serve.hot",
     "replayable": "tenfold.serve.replay",
+    "Retry": "tenfold.blocks.tasks",
+    "StaleAttempt": "tenfold.blocks.tasks",
     "Conflict": "tenfold.core.errors",
     "InvalidRequest": "tenfold.core.errors",
     "NotFound": "tenfold.core.errors",
@@ -85,6 +88,8 @@ __all__ = [
     "Probe",
     "Request",
     "Response",
+    "Retry",
+    "StaleAttempt",
     "Tenfold",
     "TenfoldError",
     "Text",

@@ -31,6 +31,7 @@ from tenfold.blocks.database.keys import canonical
 from tenfold.blocks.database.pruning import Pruner
 from tenfold.blocks.database.router import Router
 from tenfold.blocks.database.scope import RequestScope, current_scope, enter_scope
+from tenfold.blocks.database.token import Token
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import ContractError, Unavailable
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
@@ -141,6 +142,10 @@ class Database:
     def in_transaction(self) -> bool:
         """Whether the caller runs inside a transaction's body."""
         return self._router is not None and self._router.in_transaction()
+
+    def position(self) -> Token:
+        """A token at or after everything that this process has committed."""
+        return self._open().position()
 
     def announce(self, keys: list[str]) -> None:
         """Tells the other processes on this database, within milliseconds; they are given it as `heard`."""
