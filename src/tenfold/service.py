@@ -30,7 +30,7 @@ from tenfold.serve.asgi import TenfoldASGI
 from tenfold.serve.hot import Response
 from tenfold.topology.map import Map, ServerMap, decode
 from tenfold.topology.pools import share
-from tenfold.topology.working import works
+from tenfold.topology.working import coded, works
 
 MAP_VARIABLE = "TENFOLD_MAP"
 """Environment variable with the path of the map file; set by the keeper."""
@@ -97,6 +97,7 @@ class Tenfold:
         self.cache.follow(self.database.catch_up)
         self._map: Map | None = None
         self._is_open = False
+        self._leaving = False
         self._fatal: list[Callable[[BaseException], None]] = []
 
     @property
@@ -194,8 +195,17 @@ class Tenfold:
         self.tasks.work(on)
 
     def works(self) -> bool:
-        """Whether this process runs jobs and delivers events, by the map in force."""
-        return works(self._map, os.environ.get(NODE_VARIABLE, ""))
+        """Whether this process runs jobs and delivers events, by the map in force and unless it leaves."""
+        return not self._leaving and works(self._map, os.environ.get(NODE_VARIABLE, ""))
+
+    def leave(self) -> None:
+        """Begins no further job from now on, whatever a later map says; those that run go on."""
+        self._leaving = True
+        self._go_by_map()
+
+    def busy(self) -> int:
+        """How many jobs, and batches of events, run in this process now."""
+        return self.tasks.busy() + self.events.busy()
 
     async def prepared(self, limit_s: float) -> None:
         """Returns when everything that the map wants opened in advance is open, and could take over.
@@ -280,7 +290,7 @@ def _own_version(current: Map) -> str:
 
 def _server(current: Map, server: ServerMap) -> ServerConfig:
     """The server with its password, and this process's share of its connections."""
-    processes = sum(node.role == "web" for node in current.nodes)
+    processes = len(coded(current))
     return ServerConfig(
         server.host,
         server.port,

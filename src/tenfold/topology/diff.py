@@ -72,6 +72,10 @@ EFFECTS: dict[str, Effect] = {
     "metrics.otlp": _LIVE,
     "metrics.every_s": _LIVE,
     "limits": _LIVE,
+    "sessions.idle_s": _LIVE,
+    "sessions.lifetime_s": _LIVE,
+    "sessions.cookie": _LIVE,
+    "sessions.secure": _LIVE,
 }
 """What a change of each field takes; `settings` and `nodes` stand for each one of theirs. The epoch is not compared."""
 

@@ -17,6 +17,7 @@ import msgspec
 from tenfold.core.errors import SpecError
 from tenfold.topology.door import SELF_SIGNED, TlsSpec
 from tenfold.topology.limits import LimitMap, limit_map
+from tenfold.topology.sessions import SessionsMap, sessions_map
 from tenfold.topology.spec import Scalar, Spec
 from tenfold.topology.steps import step_of
 
@@ -191,6 +192,7 @@ class Map(msgspec.Struct, frozen=True):
     workers: WorkersMap = WorkersMap()
     metrics: MetricsMap = MetricsMap()
     limits: tuple[LimitMap, ...] = ()
+    sessions: SessionsMap = SessionsMap()
 
     def of_role(self, role: str) -> tuple[NodeMap, ...]:
         """The nodes of one tier."""
@@ -262,6 +264,7 @@ def _map(spec: Spec, root: str, state: str, previous: Map | None) -> Map:
         workers=WorkersMap(spec.workers.processes),
         metrics=MetricsMap(spec.metrics.otlp or "", spec.metrics.every_s),
         limits=tuple(limit_map(limit) for limit in spec.limits),
+        sessions=sessions_map(spec.sessions),
     )
     return msgspec.structs.replace(made, step=step_of(made))
 

@@ -37,6 +37,7 @@ from tenfold.topology.rules import (
     WholeNumber,
     YesNo,
 )
+from tenfold.topology.sessions import SessionsSpec
 
 Scalar = bool | int | float | str
 """What a service's own setting may be."""
@@ -238,6 +239,7 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workers: WorkersSpec = field(default_factory=WorkersSpec)
     database: DatabaseSpec = field(default_factory=DatabaseSpec)
     cache: CacheSpec = field(default_factory=CacheSpec)
+    sessions: SessionsSpec = field(default_factory=SessionsSpec)
     log: LogSpec = field(default_factory=LogSpec)
     metrics: MetricsSpec = field(default_factory=MetricsSpec)
     balancer: BalancerSpec = field(default_factory=BalancerSpec)
@@ -257,6 +259,7 @@ TABLES: Mapping[str, type[Struct]] = {
     "workers": WorkersSpec,
     "database": DatabaseSpec,
     "cache": CacheSpec,
+    "sessions": SessionsSpec,
     "log": LogSpec,
     "metrics": MetricsSpec,
     "balancer": BalancerSpec,
