@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         UtcDateTime,
         Uuid,
     )
+    from tenfold.blocks.events import Event
     from tenfold.blocks.kv import Entry
     from tenfold.blocks.limits import LimitExceeded
     from tenfold.blocks.tasks import Retry, StaleAttempt
@@ -57,6 +58,7 @@ _HOMES = {
     "Entry": "tenfold.blocks.kv",
     "MISSING": "tenfold.blocks.cache",
     "LimitExceeded": "tenfold.blocks.limits",
+    "Event": "tenfold.blocks.events",
     "Probe": "tenfold.prove.probe.app",
     "Request": "tenfold.serve.hot",
     "Response": "tenfold.serve.hot",
@@ -79,6 +81,7 @@ __all__ = [
     "Conflict",
     "Decimal",
     "Entry",
+    "Event",
     "Float",
     "Int64",
     "InvalidRequest",
