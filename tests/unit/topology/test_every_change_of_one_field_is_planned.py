@@ -33,6 +33,7 @@ EXPECTED: dict[str, Effect] = {
     **dict.fromkeys(["log.level", "metrics.otlp", "metrics.every_s"], LIVE),
     **dict.fromkeys(["balancer.strategy", "balancer.weights", "balancer.server_connections", "balancer.queue"], LIVE),
     **dict.fromkeys(["balancer.compression", "balancer.header_timeout_s", "balancer.slow_start_s"], LIVE),
+    **dict.fromkeys(["sessions.idle_s", "sessions.lifetime_s", "sessions.cookie", "sessions.secure"], LIVE),
     **dict.fromkeys(["public.tls", "routes", "limits", "workers.processes"], LIVE),
 }
 

@@ -95,7 +95,14 @@ TAKES: dict[type, set[str]] = {
     KeyParts: set(),
     Listed: set(),
 }
-ANY_TEXT = {("database", "path"), ("service", "name"), ("tls", "certificate"), ("limit", "name"), ("limit", "task")}
+ANY_TEXT = {
+    ("database", "path"),
+    ("service", "name"),
+    ("tls", "certificate"),
+    ("limit", "name"),
+    ("limit", "task"),
+    ("sessions", "cookie"),
+}
 
 
 @pytest.mark.parametrize(("table", "key"), KEYS)
@@ -104,6 +111,8 @@ def test_every_key_refuses_every_other_type_and_names_what_it_takes(table: str, 
     rule = keys_of(KINDS[table])[key][0].rule
     text = written(table, key, OTHER_TYPES[other])
     taken = TAKES[type(rule)] | ({"text"} if (table, key) in ANY_TEXT else set())
+    if table == "sessions" and isinstance(rule, Duration):
+        taken = set()  # 17 seconds are below the lower bound
     if (table, key, other) == ("web", "processes", "whole"):
         assert refusal(text) == "database.pool: found 16; allowed with 17 web processes: at least 34."
     elif (table, key, other) == ("workers", "processes", "whole"):
@@ -175,6 +184,15 @@ BEYOND: list[tuple[str, str, str]] = [
     ("cache", "entries", "100000001"),
     ("cache", "bytes", "65535"),
     ("cache", "bytes", '"1025GB"'),
+    ("sessions", "idle", '"59s"'),
+    ("sessions", "idle", '"366d"'),
+    ("sessions", "lifetime", '"59s"'),
+    ("sessions", "lifetime", '"3651d"'),
+    ("sessions", "cookie", '""'),
+    ("sessions", "cookie", '"__Host-x"'),
+    ("sessions", "cookie", '"a b"'),
+    ("sessions", "cookie", f'"{"a" * 49}"'),
+    ("sessions", "secure", '"never"'),
     ("log", "rotate_size", "65535"),
     ("log", "rotate_size", '"17GB"'),
     ("log", "keep", "0"),
@@ -326,6 +344,14 @@ AT_THE_BOUND: list[tuple[str, str, str, Any]] = [
     ("cache", "entries", "100000000", 100_000_000),
     ("cache", "bytes", '"64KB"', 65536),
     ("cache", "bytes", '"1TB"', 1024**4),
+    ("sessions", "idle", '"1m"', 60.0),
+    ("sessions", "idle", '"365d"', 365 * 86400.0),
+    ("sessions", "lifetime", '"1m"', 60.0),
+    ("sessions", "lifetime", '"3650d"', 3650 * 86400.0),
+    ("sessions", "cookie", '"a"', "a"),
+    ("sessions", "cookie", f'"{"a" * 48}"', "a" * 48),
+    ("sessions", "secure", '"auto"', "auto"),
+    ("sessions", "secure", '"always"', "always"),
     ("log", "rotate_size", '"64KiB"', 65536),
     ("log", "rotate_size", '"16GB"', 16 * 1024**3),
     ("log", "keep", "1", 1),
