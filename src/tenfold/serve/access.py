@@ -1,29 +1,23 @@
 """The access log: one JSON line a request, cheap enough to leave on.
 
-Lines are kept for up to 50 ms and written with one call. A disk that is full, or a reader that does not read, costs
-lines (counted in `/metrics`), never a request. Query strings are left out: they carry secrets.
+Requests are kept for up to 50 ms and their lines written with one call (`tenfold.core.lines`). A disk that is full, or
+a reader that does not read, costs lines (counted in `/metrics`), never a request. Query strings are left out: they
+carry secrets.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import stat
 from datetime import UTC, datetime
 
 import msgspec
 
 from tenfold.core.clock import Clock
+from tenfold.core.lines import FLUSH_AFTER_S, MAX_LINES, MAX_PENDING_BYTES, Outlet
 
-FLUSH_AFTER_S = 0.05
-MAX_PENDING_BYTES = 1 << 20
-"""What may wait for a disk or reader that does not take it; newer lines are dropped beyond."""
+__all__ = ["FLUSH_AFTER_S", "MAX_LINES", "MAX_PENDING_BYTES", "AccessLog", "Line", "Record"]
 
-MAX_LINES = 4096
-"""Lines that are kept before they are written without waiting for the 50 ms."""
-
-Record = tuple[float, str, str, str, int, float, int]
+Record = tuple[float, str, str, str, str, int, float, int]
 
 
 class Line(msgspec.Struct):
@@ -31,6 +25,7 @@ class Line(msgspec.Struct):
 
     time: datetime
     id: str
+    trace_id: str
     method: str
     path: str
     status: int
@@ -42,16 +37,19 @@ class AccessLog:
     """Writes to a file descriptor that it does not own. Used on the event loop's thread only."""
 
     def __init__(self, fd: int, clock: Clock) -> None:
-        self._fd, self._owned = _without_blocking(fd)
+        self._outlet = Outlet(fd)
         self._clock = clock
         self._encoder = msgspec.json.Encoder()
         self._records: list[Record] = []
-        self._pending = b""
         self._armed = False
-        self.dropped = 0
+
+    @property
+    def dropped(self) -> int:
+        """Lines that could not be written."""
+        return self._outlet.dropped
 
     def add(self, record: Record) -> None:
-        """Takes (monotonic end, id, method, path, status, seconds, bytes); never fails."""
+        """Takes (monotonic end, id, trace id, method, path, status, seconds, bytes); never fails."""
         self._records.append(record)
         if not self._armed:
             self._armed = True
@@ -67,23 +65,11 @@ class AccessLog:
     def close(self) -> None:
         """Flushes; later records are dropped."""
         self.flush()
-        if self._owned:
-            os.close(self._fd)
-            self._owned = False
-        self._fd = -1
+        self._outlet.close()
 
     def _write(self) -> None:
         records, self._records = self._records, []
-        if records:
-            lines = self._encoded(records)
-            if lines and len(self._pending) + len(lines) <= MAX_PENDING_BYTES:
-                self._pending += lines
-            else:
-                self.dropped += len(records)
-        with contextlib.suppress(OSError):
-            written = os.write(self._fd, self._pending)
-            # A part of a line stays and is completed by the next write, so lines are never torn.
-            self._pending = self._pending[written:]
+        self._outlet.put(self._encoded(records) if records else b"", len(records))
 
     def _encoded(self, records: list[Record]) -> bytes:
         wall_now, now = self._clock.wall_us() / 1e6, self._clock.monotonic()
@@ -91,26 +77,16 @@ class AccessLog:
             Line(
                 datetime.fromtimestamp(wall_now - (now - ended), UTC),
                 request_id,
+                trace_id,
                 method,
                 path,
                 status,
                 round(seconds * 1000, 3),
                 size,
             )
-            for ended, request_id, method, path, status, seconds, size in records
+            for ended, request_id, trace_id, method, path, status, seconds, size in records
         ]
         try:
             return self._encoder.encode_lines(lines)
         except UnicodeEncodeError:
             return b""  # a path that is no Unicode text, which our own web process refuses before it comes here
-
-
-def _without_blocking(fd: int) -> tuple[int, bool]:
-    """A pipe whose reader stands still would stop the whole process: it is opened anew, so that only this description
-    is non-blocking and nobody else's writes change."""
-    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
-        return fd, False
-    try:
-        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC), True
-    except OSError:
-        return fd, False

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tenfold.blocks.database.scope import RequestScope, enter_scope, leave_scope
 from tenfold.blocks.database.token import EMPTY, decode
 from tenfold.core.errors import ContractError, TenfoldError
+from tenfold.core.trace import Traces
 from tenfold.serve.access import AccessLog
 from tenfold.serve.conversation import Conversation
 from tenfold.serve.exchange import (
@@ -73,6 +74,7 @@ class TenfoldASGI:
         self._routes = HotRoutes(hot or {})
         self._settings = settings_of(runtime.map)
         self._ids = RequestIds(runtime.randomness)
+        self._traces = Traces(runtime.randomness)
         self._monotonic = runtime.clock.monotonic
         self._limits = runtime.limits
         self.metrics = HttpMetrics()
@@ -167,7 +169,9 @@ class TenfoldASGI:
             token = decode(head.token)
             if token.epoch > self._epoch:
                 self._look_now()
-        return RequestScope(request_id=head.request_id or self._ids.next(), token=token)
+        request = RequestScope(request_id=head.request_id or self._ids.next(), token=token)
+        request.trace = self._traces.next(head.caller() if head.traceparents else None)
+        return request
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A WebSocket, from its handshake to its end."""
@@ -315,8 +319,8 @@ class TenfoldASGI:
         self.metrics.observe(exchange.route, method, status, ended - began)
         access = self.access
         if access is not None and self._settings.access_log:
-            request_id = exchange.request.request_id
-            access.add((ended, request_id, method, scope["path"], status, ended - began, exchange.bytes_sent))
+            names = _names(exchange.request)
+            access.add((ended, *names, method, scope["path"], status, ended - began, exchange.bytes_sent))
 
     def _account_websocket(self, conversation: Conversation, began: float) -> None:
         """Counts it apart from requests: how long a socket was open says nothing about how fast the service answers."""
@@ -324,8 +328,13 @@ class TenfoldASGI:
         self.metrics.websocket(status)
         access = self.access
         if access is not None and self._settings.access_log:
-            path, request_id = conversation.scope["path"], conversation.request.request_id
-            access.add((ended, request_id, "GET", path, status, ended - began, conversation.bytes_sent))
+            names, path = _names(conversation.request), conversation.scope["path"]
+            access.add((ended, *names, "GET", path, status, ended - began, conversation.bytes_sent))
+
+
+def _names(request: RequestScope) -> tuple[str, str]:
+    """What a request is found by: its own id, and its trace's."""
+    return request.request_id, request.trace.trace_id if request.trace else ""
 
 
 def _epoch_of(current: Map | None) -> float:

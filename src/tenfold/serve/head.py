@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from tenfold.core.errors import InvalidRequest
 from tenfold.core.randomness import Randomness
+from tenfold.core.trace import Caller, parse_traceparent
 
 TOKEN_COOKIE = b"tf_token"
 KEYED_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -21,7 +22,9 @@ EVENTS = "tenfold.events"
 """In a scope: the response is an event stream."""
 
 _FORWARDING = frozenset({b"forwarded", b"x-real-ip"})
-_READ_HERE = frozenset({b"x-request-id", b"tf-token", b"cookie", b"idempotency-key", b"content-length", b"expect"})
+_READ_HERE = frozenset(
+    {b"x-request-id", b"tf-token", b"cookie", b"idempotency-key", b"content-length", b"expect", b"traceparent"}
+)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 _IN_FINGERPRINT = (b"content-type", b"authorization")
@@ -30,7 +33,7 @@ _IN_FINGERPRINT = (b"content-type", b"authorization")
 class Head:
     """What the headers of one request say to Tenfold."""
 
-    __slots__ = ("cookies", "expects_continue", "keys", "length", "malformed", "request_id", "token")
+    __slots__ = ("cookies", "expects_continue", "keys", "length", "malformed", "request_id", "token", "traceparents")
 
     def __init__(self) -> None:
         self.request_id = ""
@@ -40,6 +43,13 @@ class Head:
         self.length = 0
         self.expects_continue = False
         self.malformed: InvalidRequest | None = None
+        self.traceparents: list[bytes] = []
+
+    def caller(self) -> Caller | None:
+        """The trace of the caller, or None: a `traceparent` that is sent twice, or is not exactly one, says nothing."""
+        if len(self.traceparents) != 1:
+            return None
+        return parse_traceparent(self.traceparents[0].decode("latin-1"))
 
     def key(self) -> str | None:
         """The Idempotency-Key, or None. Raises `InvalidRequest` for one that cannot be told apart for certain."""
@@ -82,6 +92,8 @@ def _read(headers: Iterable[tuple[bytes, bytes]]) -> Head:
             head.request_id = value.decode("ascii")
         elif name == b"tf-token":
             head.token = value.decode("latin-1")
+        elif name == b"traceparent":
+            head.traceparents.append(value)
         elif name == b"expect":
             head.expects_continue = True
     if head.cookies and not head.token:

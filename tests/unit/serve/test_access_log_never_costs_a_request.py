@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from serving import FakeRuntime, call
 
+from tenfold.core import lines
 from tenfold.core.clock import ManualClock
-from tenfold.serve import access
 from tenfold.serve.access import AccessLog
 from tenfold.serve.asgi import TenfoldASGI
 from tenfold.serve.hot import Response
@@ -29,8 +29,8 @@ def test_a_line_says_when_who_what_and_how_long(file: Path) -> None:
     log = AccessLog(opened(file), clock)
 
     async def two_requests() -> None:
-        log.add((49.5, "id-1", "GET", "/ä\n", 200, 0.0123456, 17))
-        log.add((50.0, "id-2", "POST", "/x", 500, 1.0, 0))
+        log.add((49.5, "id-1", "4bf9", "GET", "/ä\n", 200, 0.0123456, 17))
+        log.add((50.0, "id-2", "4bf9", "POST", "/x", 500, 1.0, 0))
         log.close()
 
     asyncio.run(two_requests())
@@ -38,6 +38,7 @@ def test_a_line_says_when_who_what_and_how_long(file: Path) -> None:
     assert first == {
         "time": "2023-11-14T22:13:19.750000Z",
         "id": "id-1",
+        "trace_id": "4bf9",
         "method": "GET",
         "path": "/ä\n",
         "status": 200,
@@ -50,12 +51,12 @@ def test_a_line_says_when_who_what_and_how_long(file: Path) -> None:
 def test_many_requests_are_one_write(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writes: list[int] = []
     real = os.write
-    monkeypatch.setattr(access.os, "write", lambda fd, data: writes.append(len(data)) or real(fd, data))
+    monkeypatch.setattr(lines.os, "write", lambda fd, data: writes.append(len(data)) or real(fd, data))
     log = AccessLog(opened(file), ManualClock())
 
     async def burst() -> None:
         for number in range(100):
-            log.add((0.0, str(number), "GET", "/", 200, 0.0, 0))
+            log.add((0.0, str(number), "4bf9", "GET", "/", 200, 0.0, 0))
         assert writes == []
         async with asyncio.timeout(5):
             while not writes:
@@ -67,7 +68,7 @@ def test_many_requests_are_one_write(file: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_full_disk_drops_lines_and_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "MAX_PENDING_BYTES", 3000)
+    monkeypatch.setattr(lines, "MAX_PENDING_BYTES", 3000)
     app = TenfoldASGI(None, FakeRuntime(), {"/{code}": lambda request, code: Response.text(code)})
     app.access = AccessLog(os.open("/dev/full", os.O_WRONLY), app.runtime.clock)
     for _ in range(100):
@@ -84,7 +85,7 @@ def test_a_pipe_that_nobody_reads_does_not_block_and_no_line_is_torn() -> None:
 
     async def more_than_a_pipe_holds() -> None:
         for number in range(5000):
-            log.add((0.0, str(number), "GET", "/" + "x" * 300, 200, 0.0, 0))
+            log.add((0.0, str(number), "4bf9", "GET", "/" + "x" * 300, 200, 0.0, 0))
         log.flush()
 
     asyncio.run(more_than_a_pipe_holds())
@@ -97,10 +98,10 @@ def test_a_pipe_that_nobody_reads_does_not_block_and_no_line_is_torn() -> None:
             received += os.read(reader, 1 << 20)
         except BlockingIOError:
             break
-    lines = received.splitlines()
-    assert log.dropped + len(lines) == 5000
-    assert 100 < len(lines) < 5000
-    assert all(msgspec.json.decode(line)["method"] == "GET" for line in lines)
+    whole = received.splitlines()
+    assert log.dropped + len(whole) == 5000
+    assert 100 < len(whole) < 5000
+    assert all(msgspec.json.decode(line)["method"] == "GET" for line in whole)
     log.close()
 
 

@@ -37,6 +37,7 @@ OWN = frozenset(
 
 _CUT = "…"
 _INT64 = 1 << 63
+_HEX_BITS = 256
 _encoder = msgspec.json.Encoder()
 
 
@@ -151,30 +152,29 @@ def _value(value: Any, budget: _Budget, depth: int) -> Any:
     kind = type(value)
     if kind is str:
         return _text(value, budget)
-    if value is None or kind is bool:
-        return value
-    if kind is int:
-        return (
-            value if -_INT64 <= value < _INT64 else _text(hex(value) if value.bit_length() < 4096 else "huge", budget)
-        )
-    if kind is float:
-        return value if value - value == 0.0 else str(value)  # NaN and the infinities are not JSON
+    if value is None or kind is bool or kind is int or kind is float:
+        return value if value is None or kind is bool else _number(value)
     try:
         return _composite(value, budget, depth)
     except Exception:  # noqa: BLE001 - a mapping or dataclass of the service that fails while it is read
         return f"<{kind.__name__}: cannot be shown>"
 
 
+def _number(value: float) -> float | str:
+    """A number that JSON can say; else its text."""
+    if isinstance(value, float):
+        return value if value - value == 0.0 else str(value)  # NaN and the infinities
+    if -_INT64 <= value < _INT64:
+        return value
+    return hex(value) if value.bit_length() <= _HEX_BITS else f"<a number of {value.bit_length()} bits>"
+
+
 def _composite(value: Any, budget: _Budget, depth: int) -> Any:
-    if isinstance(value, Secret):
-        return MASK
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{len(value)} bytes>"
-    if isinstance(value, date):
-        return value.isoformat()
-    fields = _fields(value)
+    fields = None if isinstance(value, Secret) else _fields(value)
     if fields is None and not isinstance(value, list | tuple | Set):
-        return _text(value, budget)
+        return _text(value.isoformat() if isinstance(value, date) else value, budget)
     if depth == 0 or budget.items <= 0:
         budget.cut = True
         return _CUT

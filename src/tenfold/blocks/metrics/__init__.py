@@ -34,7 +34,7 @@ from tenfold.blocks.metrics.policy import (
     merged,
     until_midnight_s,
 )
-from tenfold.blocks.metrics.series import Series, UniqueSeries, Write
+from tenfold.blocks.metrics.series import Entry, Series, UniqueSeries
 from tenfold.blocks.metrics.store import FOLD_BATCH, GROUPS, Store
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError, TenfoldError
@@ -121,17 +121,18 @@ class Metrics:
 
     def count(self, name: str, *, labels: Sequence[str] = (), text: str = "") -> Count:
         """How often something happens. `ContractError` when the name is taken by another kind of metric."""
-        names = check_labels(labels)
-        return self._declared(Count(check_name(name), names, lambda key: Series("count", key), self._enter, text=text))
+        checked = check_name(name), check_labels(labels)
+        return self._declared(Count(*checked, lambda key: Series("count", key), enter=self._enter, text=text))
 
     def sum(self, name: str, *, unit: str = "", labels: Sequence[str] = (), text: str = "") -> Sum:
         """An exact total, such as revenue in `eur`."""
-        names = check_labels(labels)
-        return self._declared(Sum(check_name(name), names, lambda key: Series("sum", key), self._enter, unit, text))
+        checked = check_name(name), check_labels(labels)
+        return self._declared(Sum(*checked, lambda key: Series("sum", key), enter=self._enter, unit=unit, text=text))
 
     def unique(self, name: str, *, labels: Sequence[str] = (), text: str = "") -> Unique:
         """How many different users (or other things) there are in a day."""
-        return self._declared(Unique(check_name(name), check_labels(labels), UniqueSeries, self._enter, text=text))
+        checked = check_name(name), check_labels(labels)
+        return self._declared(Unique(*checked, UniqueSeries, enter=self._enter, text=text))
 
     def visits(self, name: str, *, within: int = 30, text: str = "") -> Visits:
         """How many of a day's users had been there before, at most `within` days ago (1 to 366)."""
@@ -152,7 +153,7 @@ class Metrics:
             return made
         if type(found) is not type(made) or getattr(found, "labels", ()) != getattr(made, "labels", ()):
             raise ContractError(
-                f"The metric {made.name} is declared twice, as a {found.kind} and as a {made.kind} or with other labels.",
+                f"{made.name} is declared twice: as a {found.kind}, and as a {made.kind} or with other labels.",
                 hint="Declare it once and import it where it is counted.",
                 code="TF-METRICS-NAME",
             )
@@ -217,8 +218,8 @@ class Metrics:
         self._shards += 1
         return f"{self._process}.{self._shards}"
 
-    async def _enter(self, tx: Transaction, name: str, labels: str, kind: Kind, value: str) -> None:
-        await self._store.enter(tx, name, labels, kind, day_of(self._clock.wall_us()), value)
+    async def _enter(self, tx: Transaction, entry: Entry) -> None:
+        await self._store.enter(tx, entry, day_of(self._clock.wall_us()))
         tx.on_commit(self._has_entered)
 
     def _has_entered(self) -> None:

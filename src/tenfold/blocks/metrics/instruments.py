@@ -19,12 +19,12 @@ from tenfold.blocks.metrics.policy import (
     check_count,
     label_key,
 )
-from tenfold.blocks.metrics.series import Series, UniqueSeries, Visitors
+from tenfold.blocks.metrics.series import Entry, Series, UniqueSeries, Visitors
 from tenfold.blocks.metrics.sketch import hash_of
 from tenfold.core.errors import ContractError
 
-Entry = Callable[[Transaction, str, str, Kind, str], Awaitable[None]]
-"""Writes an entry in a transaction: metric, labels, kind, value."""
+Enter = Callable[[Transaction, Entry], Awaitable[None]]
+"""Writes an entry in a transaction."""
 
 S = TypeVar("S", bound=Series | UniqueSeries)
 
@@ -35,7 +35,7 @@ class Instrument(Generic[S]):
     kind: Kind
 
     def __init__(
-        self, name: str, labels: tuple[str, ...], make: Callable[[str], S], entry: Entry, unit: str = "", text: str = ""
+        self, name: str, labels: tuple[str, ...], make: Callable[[str], S], *, enter: Enter, unit: str = "", text: str
     ) -> None:
         self.name = name
         self.labels = labels
@@ -43,7 +43,7 @@ class Instrument(Generic[S]):
         self.text = text
         self.folded = 0
         """Times that something was counted under `other`, because there were too many label sets."""
-        self._entry = entry
+        self._enter = enter
         self._make = make
         self._plain = make(label_key(labels, [""] * len(labels)))
         self._known: dict[tuple[object, ...], S] = {}
@@ -99,7 +99,7 @@ class Count(Instrument[Series]):
 
     async def add_in(self, tx: Transaction, n: int = 1, /, **labels: object) -> None:
         """Counts as part of a transaction: exactly when it commits, whatever happens to the process afterwards."""
-        await self._entry(tx, self.name, self._of(labels).labels, self.kind, str(check_count(n)))
+        await self._enter(tx, Entry(self.name, self._of(labels).labels, self.kind, str(check_count(n))))
 
 
 class Sum(Instrument[Series]):
@@ -119,7 +119,7 @@ class Sum(Instrument[Series]):
 
     async def add_in(self, tx: Transaction, amount: Decimal | int | str, /, **labels: object) -> None:
         """Adds as part of a transaction: exactly when it commits. A row of its own, so that no row is waited for."""
-        await self._entry(tx, self.name, self._of(labels).labels, self.kind, str(check_amount(amount)))
+        await self._enter(tx, Entry(self.name, self._of(labels).labels, self.kind, str(check_amount(amount))))
 
 
 class Unique(Instrument[UniqueSeries]):

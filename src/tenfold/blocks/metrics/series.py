@@ -11,17 +11,32 @@ from tenfold.blocks.metrics.policy import Kind, plus
 from tenfold.blocks.metrics.sketch import Sketch
 
 
-class Write(NamedTuple):
-    """One row to write. `value` and `sketch` are the whole part; `more` is what its row does not have yet."""
+class Place(NamedTuple):
+    """Which row: a metric's label set on a day, and the part of it. Only one process ever writes a `shard`."""
 
     name: str
     day: int
     labels: str
     shard: str
+
+
+class Write(NamedTuple):
+    """One row to write. `value` and `sketch` are the whole part; `more` is what its row does not have yet."""
+
+    place: Place
     kind: Kind
     value: str
     more: str
     sketch: bytes | None
+
+
+class Entry(NamedTuple):
+    """What is counted inside of a transaction."""
+
+    name: str
+    labels: str
+    kind: Kind
+    value: str
 
 
 @dataclass(slots=True)
@@ -79,11 +94,11 @@ class Series:
 
     def _write(self, name: str, day: int, part: _Part) -> Write:
         whole = self._sum(part.written, part.waiting)
-        return Write(name, day, self.labels, part.shard, self.kind, str(whole), str(part.waiting), None)
+        return Write(Place(name, day, self.labels, part.shard), self.kind, str(whole), str(part.waiting), None)
 
     def written(self, write: Write, *, anew: bool) -> None:
         """The row is committed; `anew` when it was not there any more (it was merged) and holds only what is new."""
-        part = self._parts[write.day]
+        part = self._parts[write.place.day]
         part.written = type(self.zero)(write.more if anew else write.value)
         part.waiting = self.zero
 
@@ -107,54 +122,47 @@ class _Sketched:
 class UniqueSeries:
     """Different things of one label set. `add` from any thread; everything else on the loop's thread."""
 
-    __slots__ = ("_changed", "_day", "_lock", "_parts", "_sketch", "labels")
+    __slots__ = ("_day", "_fresh", "_lock", "_parts", "labels")
 
     kind: Kind = "unique"
 
     def __init__(self, labels: str) -> None:
         self.labels = labels
         self._lock = threading.Lock()
-        self._sketch = Sketch()
-        self._changed = False
-        self._day: int | None = None
+        self._fresh = Sketch()
+        self._day = 0
         self._parts: dict[int, _Sketched] = {}
 
     @property
     def total(self) -> int:
-        """Different things today, as far as this process has seen them."""
-        return self._sketch.count()
+        """Different things today, as far as this process has seen them, up to the last look."""
+        part = self._parts.get(self._day)
+        return 0 if part is None else part.sketch.count()
 
     def add(self, number: int) -> None:
         """Takes a hash."""
         with self._lock:
-            if self._sketch.add(number):
-                self._changed = True
+            self._fresh.add(number)
 
     def writes(self, name: str, day: int, shard: str) -> list[Write]:
-        """As `Series.writes`; a sketch is always written whole."""
+        """As `Series.writes`; a sketch is always written whole, and only when it says something new."""
+        self._day = day
         with self._lock:
-            self._take(day, shard)
-            return [
-                Write(name, at, self.labels, part.shard, self.kind, "0", "0", part.sketch.dump())
-                for at, part in self._parts.items()
-                if part.changed
-            ]
-
-    def _take(self, day: int, shard: str) -> None:
-        if self._changed and self._day is None:
-            self._day = day
-        if self._changed and self._day is not None:
-            part = self._parts.get(self._day)
+            fresh, self._fresh = self._fresh, Sketch()
+        if fresh:
+            part = self._parts.get(day)
             if part is None:
-                part = self._parts[self._day] = _Sketched(shard, self._sketch)
-            part.changed, self._changed = True, False
-        if day != self._day:  # what was seen until now belongs to the day before
-            known = self._parts.get(day)
-            self._sketch, self._day = (Sketch() if known is None else known.sketch), day
+                part = self._parts[day] = _Sketched(shard, Sketch())
+            part.changed |= part.sketch.merge(fresh)
+        return [
+            Write(Place(name, at, self.labels, part.shard), self.kind, "0", "0", part.sketch.dump())
+            for at, part in self._parts.items()
+            if part.changed
+        ]
 
     def written(self, write: Write, *, anew: bool) -> None:
         """The row is committed."""
-        self._parts[write.day].changed = False
+        self._parts[write.place.day].changed = False
 
     def forget(self, day: int) -> None:
         """As `Series.forget`."""

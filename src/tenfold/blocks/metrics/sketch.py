@@ -52,15 +52,18 @@ class Sketch:
             return len(few) != before
         return self._raise(number)
 
-    def merge(self, other: Sketch) -> None:
-        """Takes everything that the other one has."""
+    def merge(self, other: Sketch) -> bool:
+        """Takes everything that the other one has; whether that changed anything."""
         if other._few is not None:
-            for number in other._few:
-                self.add(number)
-            return
-        if self._few is not None:
+            return sum(map(self.add, other._few)) > 0
+        spread = self._few is not None
+        if spread:
             self._spread()
-        self._registers = bytearray(map(max, self._registers, other._registers))
+        before, self._registers = self._registers, bytearray(map(max, self._registers, other._registers))
+        return spread or before != self._registers
+
+    def __bool__(self) -> bool:
+        return self._few is None or bool(self._few)
 
     @property
     def is_exact(self) -> bool:

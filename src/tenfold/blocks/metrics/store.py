@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from tenfold.blocks.database import Database, Transaction
 from tenfold.blocks.database.own.metrics import tf_metric, tf_metric_entry, tf_metric_visitor
 from tenfold.blocks.metrics.policy import Kind, Part, counts_as_return, merged, merged_sketch
-from tenfold.blocks.metrics.series import Write
+from tenfold.blocks.metrics.series import Entry, Place, Write
 from tenfold.core.errors import Conflict
 from tenfold.core.randomness import Randomness
 
@@ -85,18 +85,9 @@ class Store:
         self._visit = database.transaction(isolation="snapshot")(_visit)
         self._join = database.transaction()(_join)
 
-    async def enter(self, tx: Transaction, name: str, labels: str, kind: Kind, day: int, value: str) -> None:
+    async def enter(self, tx: Transaction, entry: Entry, day: int) -> None:
         """Writes an entry as part of the caller's transaction."""
-        await tx.run(
-            _ENTER,
-            id=self._randomness.bytes(16),
-            bucket=tx.bucket,
-            name=name,
-            day=day,
-            labels=labels,
-            kind=kind,
-            value=value,
-        )
+        await tx.run(_ENTER, id=self._randomness.bytes(16), bucket=tx.bucket, day=day, **entry._asdict())
 
     async def fold(self) -> int:
         """Adds waiting entries to this process's parts; how many. Call again while it is `FOLD_BATCH`."""
@@ -106,10 +97,11 @@ class Store:
         """Notes visits of a day; how many of them were returns. `Conflict`, rarely: another process noted the same
         first visit at the same moment."""
         who = [number.to_bytes(8, "big") for number in numbers]
+        place = Place(name, day, "", f"{self._shard}-visits")
         try:
-            return await self._visit(name, who, day, within, self._shard)
+            return await self._visit(place, who, within)
         except Conflict:  # now its row is there
-            return await self._visit(name, who, day, within, self._shard)
+            return await self._visit(place, who, within)
 
     async def parts(self, name: str, first: int, last: int) -> list[Part]:
         """All parts of a metric, from the day `first` to the day `last`, in one snapshot."""
@@ -138,56 +130,46 @@ async def _write(tx: Transaction, writes: Sequence[Write]) -> list[bool]:
     """
     made = []
     for each in writes:
-        touched = await tx.run(
-            _UPDATE,
-            of=each.name,
-            on=each.day,
-            **{"with": each.labels},
-            by=each.shard,
-            to_value=each.value,
-            to_sketch=each.sketch,
-        )
+        touched = await tx.run(_UPDATE, **_where(each.place), to_value=each.value, to_sketch=each.sketch)
         made.append(not touched)
         if not touched:
-            await _insert(tx, each.name, each.day, each.labels, each.shard, each.kind, each.more, each.sketch)
+            await _insert(tx, each.place, each.kind, each.more, each.sketch)
     return made
 
 
-async def _insert(
-    tx: Transaction, name: str, day: int, labels: str, shard: str, kind: str, value: str, sketch: bytes | None
-) -> None:
-    await tx.run(
-        _INSERT, name=name, day=day, labels=labels, shard=shard, kind=kind, value=value, sketch=sketch
-    )  # fmt: skip
+def _where(place: Place) -> dict[str, Any]:
+    return {"of": place.name, "on": place.day, "with": place.labels, "by": place.shard}
 
 
-async def _add(
-    tx: Transaction, name: str, day: int, labels: str, shard: str, kind: Kind, parts: Iterable[Part]
-) -> None:
+async def _insert(tx: Transaction, place: Place, kind: str, value: str, sketch: bytes | None = None) -> None:
+    await tx.run(_INSERT, **place._asdict(), kind=kind, value=value, sketch=sketch)
+
+
+async def _add(tx: Transaction, place: Place, kind: Kind, parts: list[Part]) -> None:
     """Adds to a part that only this process writes."""
-    place = {"of": name, "on": day, "with": labels, "by": shard}
-    before = await tx.scalar(_VALUE, **place)
+    before = await tx.scalar(_VALUE, **_where(place))
     if before is None:
-        await _insert(tx, name, day, labels, shard, kind, str(merged(kind, parts)), None)
+        await _insert(tx, place, kind, str(merged(kind, parts)))
     else:
-        whole = merged(kind, [*parts, Part(kind, labels, day, before, None)])
-        await tx.run(_UPDATE, **place, to_value=str(whole), to_sketch=None)
+        whole = merged(kind, [*parts, Part(kind, place.labels, place.day, before, None)])
+        await tx.run(_UPDATE, **_where(place), to_value=str(whole), to_sketch=None)
 
 
 async def _fold(tx: Transaction, shard: str) -> int:
     rows = await tx.all(_WAITING)
-    groups: dict[tuple[str, int, str, Kind], list[Part]] = {}
+    groups: dict[tuple[Place, Kind], list[Part]] = {}
     for row in rows:
-        part = Part(row.kind, row.labels, row.day, row.value, None)
-        groups.setdefault((row.name, row.day, row.labels, row.kind), []).append(part)
-    for (name, day, labels, kind), parts in groups.items():
-        await _add(tx, name, day, labels, f"{shard}-{kind}", kind, parts)
+        place = Place(row.name, row.day, row.labels, f"{shard}-{row.kind}")
+        groups.setdefault((place, row.kind), []).append(Part(row.kind, row.labels, row.day, row.value, None))
+    for (place, kind), parts in groups.items():
+        await _add(tx, place, kind, parts)
     if rows:
         await tx.run_many(_LEAVE, [{"which": row.id} for row in rows])
     return len(rows)
 
 
-async def _visit(tx: Transaction, name: str, who: list[bytes], day: int, within: int, shard: str) -> int:
+async def _visit(tx: Transaction, place: Place, who: list[bytes], within: int) -> int:
+    name, day = place.name, place.day
     last = {row.visitor: row.day for row in await tx.all(_LAST_VISITS, of=name, who=who)}
     known = [each for each in who if each in last and last[each] < day]
     new = [each for each in who if each not in last]
@@ -197,20 +179,20 @@ async def _visit(tx: Transaction, name: str, who: list[bytes], day: int, within:
         await tx.run_many(_FIRST_VISIT, [{"name": name, "visitor": each, "day": day} for each in new])
     returns = sum(counts_as_return(last.get(each), day, within) for each in who)
     if returns:
-        await _add(tx, name, day, "", f"{shard}-visits", "visits", [Part("visits", "", day, str(returns), None)])
+        await _add(tx, place, "visits", [Part("visits", "", day, str(returns), None)])
     return returns
 
 
 async def _join(tx: Transaction, name: str, day: int, labels: str, shard: str) -> None:
-    rows = [_part(row) for row in await tx.all(_OF_GROUP, of=name, on=day, **{"with": labels})]
+    group = {"of": name, "on": day, "with": labels}
     by_kind: dict[Any, list[Part]] = {}
-    for row in rows:
+    for row in map(_part, await tx.all(_OF_GROUP, **group)):
         by_kind.setdefault(row.kind, []).append(row)
-    await tx.run(_DROP_GROUP, of=name, on=day, **{"with": labels})
+    await tx.run(_DROP_GROUP, **group)
     for kind, parts in by_kind.items():
         sketch = merged_sketch(parts).dump() if kind == "unique" else None
         value = "0" if kind == "unique" else str(merged(kind, parts))
-        await _insert(tx, name, day, labels, f"{shard}-{kind}", kind, value, sketch)
+        await _insert(tx, Place(name, day, labels, f"{shard}-{kind}"), kind, value, sketch)
 
 
 async def _drop_old(tx: Transaction, before: int, visitors: dict[str, int]) -> None:
