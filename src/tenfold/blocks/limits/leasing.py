@@ -1,0 +1,112 @@
+"""How several processes share one limit: prepaid tokens over one GCRA row. Values in, values out.
+
+A process takes a few tokens from the row (a lease) and spends them without asking. Tokens that are out could be spent
+all at once, much later than they were charged; so that this never adds up to more than the limit, the row counts what
+is out, and the bucket never fills higher than the burst less that. A process may spend its lease only until the end of
+the span of time after the one in which it was given, and says what it spent when it takes the next: tokens of a process
+that died count as out for at most two spans, and nobody has to know which processes there are.
+
+For any stretch of time of length t of the database's clock, at most burst + t / interval tokens are spent by all
+processes together: as many as one process with the whole limit would allow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tenfold.blocks.limits.policy import NS, Terms, converted
+
+SPAN_NS = NS
+"""Leases are good for one to two spans."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is stored of a limit's key: its TAT and the clock when that was worked out, under which interval; the span
+    in force, the tokens given out in it, and those given out in the span before."""
+
+    tat_ns: int
+    at_ns: int
+    interval_ns: int
+    span: int
+    out: int = 0
+    before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """A lease that its process is done with: given in `span`, `granted` tokens, of which `left` were not spent."""
+
+    span: int
+    granted: int
+    left: int
+
+
+NOTHING_BACK = Back(-1, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a process asks for: to give a lease back, and another of at least `need` and at most `want` tokens.
+
+    `owed_ns`: the bucket lacks at least this much (a process charged it before it shared the limit).
+    """
+
+    need: int = 0
+    want: int = 0
+    back: Back = NOTHING_BACK
+    owed_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a process gets: `tokens` (0 when there are not enough: then in `wait_ns` there may be), good for `valid_ns`
+    from the moment at which it asked. `room` is what others could still get."""
+
+    tokens: int
+    room: int
+    wait_ns: int
+    valid_ns: int
+    span: int
+
+
+def lease(row: Row | None, now_ns: int, terms: Terms, ask: Ask) -> tuple[Row, Grant]:
+    """The row after a lease was given back and another was taken, and what its process gets."""
+    row = _at(row or Row(now_ns, now_ns, terms.interval_ns, now_ns // SPAN_NS), now_ns, terms)
+    row = _settled(row, ask.back, terms)
+    out_ns = (row.out + row.before) * terms.interval_ns
+    tat_ns = max(row.tat_ns, now_ns + out_ns, now_ns + ask.owed_ns)
+    room = max(0, terms.tolerance_ns - (tat_ns - now_ns)) // terms.interval_ns
+    tokens = min(ask.want, room) if room >= ask.need else 0
+    wait_ns = 0 if room >= ask.need else tat_ns + ask.need * terms.interval_ns - terms.tolerance_ns - now_ns
+    after = replace(row, tat_ns=tat_ns + tokens * terms.interval_ns, out=row.out + tokens)
+    return after, Grant(tokens, room - tokens, wait_ns, (row.span + 2) * SPAN_NS - now_ns, row.span)
+
+
+def _at(row: Row, now_ns: int, terms: Terms) -> Row:
+    """The row at this time and under these terms."""
+    tat_ns, span = row.tat_ns, now_ns // SPAN_NS
+    if row.at_ns > now_ns:  # the clock was set back: what was charged stays charged, counted from the new time
+        tat_ns -= row.at_ns - now_ns
+    if row.interval_ns != terms.interval_ns:
+        tat_ns = converted(tat_ns, now_ns, Terms(row.interval_ns, terms.burst), terms)
+    out, before = row.out, row.before
+    if span > row.span + 1:
+        out = before = 0
+    elif span == row.span + 1:
+        out, before = 0, out
+    elif span < row.span - 1:  # set back so far that leases could outlive their span: they count for two whole ones
+        out, before, span = out + before, 0, span + 1
+    else:
+        span = row.span
+    return Row(tat_ns, now_ns, terms.interval_ns, span, out, before)
+
+
+def _settled(row: Row, back: Back, terms: Terms) -> Row:
+    """The row without a lease: it is not out any more, and what is left of it comes back."""
+    tat_ns = row.tat_ns - back.left * terms.interval_ns
+    if back.span == row.span:
+        return replace(row, tat_ns=tat_ns, out=max(0, row.out - back.granted))
+    if back.span == row.span - 1:
+        return replace(row, tat_ns=tat_ns, before=max(0, row.before - back.granted))
+    return replace(row, tat_ns=tat_ns)
