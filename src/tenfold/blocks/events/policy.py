@@ -60,7 +60,7 @@ class Cursor:
     upto: int
     topics: tuple[str, ...]
     size: int = 0
-    """Events of a batch at most, once one was halved, until `until` has been passed; 0: as many as the subscriber says."""
+    """Events of a batch at most, once one was halved, until `until` has been passed; 0 for the usual number."""
 
     until: int = 0
     attempts: int = 0
