@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from tenfold.blocks.database import Database, Transaction
 from tenfold.blocks.tasks import statements as sql
 from tenfold.blocks.tasks.bell import CANCEL, TOPIC, URGENT, Bell
+from tenfold.blocks.tasks.cron import Crons, Missed, made
 from tenfold.blocks.tasks.enqueueing import Enqueueing
 from tenfold.blocks.tasks.errors import JobRefused, StaleAttempt
 from tenfold.blocks.tasks.job import Ending, Job, JobStatus, current_job
@@ -38,7 +39,8 @@ class Tasks:
         self._bell = Bell(database)
         self._store = Store(database, clock)
         self._enqueueing = Enqueueing(database, clock, randomness, self._bell)
-        self.worker = Worker(database, clock, randomness, self._names, self._bell)
+        self._crons = Crons(database, clock, self._enqueueing)
+        self.worker = Worker(database, clock, randomness, self._names, bell=self._bell, crons=self._crons)
         """The worker of this process; for tests and measurements."""
         database.listen(TOPIC, self._heard)
 
@@ -121,6 +123,21 @@ class Tasks:
             )
         self._names[task.name] = task
         return task
+
+    def cron(
+        self, expression: str, *, missed: Missed = "once", zone: str = "UTC"
+    ) -> Callable[[Task[[], R]], Task[[], R]]:
+        """Enqueues a task without arguments by the clock: `@tf.tasks.cron("*/5 * * * *")` above `@tf.tasks.task()`.
+
+        Five fields in the hours of `zone`; no time fires twice, whoever looks. Times that passed while no worker ran:
+        one job for all of them ("once"), or none ("skip"). `ContractError` TF-TASK-CRON when it is not possible.
+        """
+
+        def mark(task: Task[[], R]) -> Task[[], R]:
+            self._crons.known.append(made(task, expression, missed, zone))
+            return task
+
+        return mark
 
     # -- enqueueing ---------------------------------------------------------------------------------------------------
 

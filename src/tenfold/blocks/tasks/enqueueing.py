@@ -87,9 +87,10 @@ class Enqueueing:
 
     async def within(self, tx: Transaction, order: Order[Any, Any], args: Any, kwargs: Any) -> str:
         """Adds a job in the caller's transaction; its id, or that of the one that waits under the same unique key."""
-        return await self._add(tx, self.row(order, args, kwargs, tx.bucket))
+        return await self.add(tx, self.row(order, args, kwargs, tx.bucket))
 
-    async def _add(self, tx: Transaction, row: Row) -> str:
+    async def add(self, tx: Transaction, row: Row) -> str:
+        """Adds a row, unless a job waits under its unique key; the id of the one that is there."""
         if "sole" in row:
             first: str | None = await tx.scalar(sql.FIND_SOLE, sole=row["sole"])
             if first is not None:
@@ -100,10 +101,10 @@ class Enqueueing:
         return found
 
     async def _add_home(self, tx: Transaction, row: Row) -> str:
-        return await self._add(tx, row)
+        return await self.add(tx, row)
 
     async def _add_keyed(self, tx: Transaction, key: Any, row: Row) -> str:
-        return await self._add(tx, {**row, "bucket": tx.bucket})
+        return await self.add(tx, {**row, "bucket": tx.bucket})
 
     async def alone(self, order: Order[Any, Any], args: Any, kwargs: Any) -> str:
         """Adds a job in a transaction of its own; its id once it is committed."""

@@ -62,8 +62,8 @@ class Job:
     """
 
     __slots__ = (
-        "asked", "attempt", "bucket", "crashes", "deadline", "dirty", "ending", "epoch", "id", "lane", "late", "later", "name",
-        "payload", "queue", "rank", "runner", "snoozed_us", "task", "told",
+        "asked", "attempt", "bucket", "crashes", "deadline", "dirty", "ending", "epoch", "id", "lane", "late", "later",
+        "name", "payload", "queue", "rank", "runner", "snoozed_us", "task", "told",
     )  # fmt: skip
 
     def __init__(self, row: Any) -> None:

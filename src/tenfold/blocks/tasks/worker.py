@@ -15,6 +15,7 @@ from typing import Any
 from tenfold.blocks.database import Database
 from tenfold.blocks.tasks.bell import LANE, LATER, NEW, URGENT, Bell
 from tenfold.blocks.tasks.claiming import Claiming
+from tenfold.blocks.tasks.cron import Crons
 from tenfold.blocks.tasks.finishing import Finish, Finishing
 from tenfold.blocks.tasks.job import Ending, Job
 from tenfold.blocks.tasks.leases import BEAT_S, LOOK_S, Leases
@@ -65,7 +66,9 @@ class Worker:
         clock: Clock,
         randomness: Randomness,
         tasks: Mapping[str, Task[Any, Any]],
+        *,
         bell: Bell,
+        crons: Crons,
     ) -> None:
         self.on = False
         self.counted = Counted()
@@ -75,6 +78,7 @@ class Worker:
         self._randomness = randomness
         self._tasks = tasks
         self._bell = bell
+        self._crons = crons
         self.finishing = Finishing(database, randomness, self._settled)
         self.running = Running(clock, randomness, self._finish, self._ended)
         self.leases = Leases(database, clock, randomness, self._lost)
@@ -83,6 +87,7 @@ class Worker:
         self._loops: list[asyncio.Task[None]] = []
         self._claim_now = asyncio.Event()
         self._later_now = asyncio.Event()
+        self._cron_now = asyncio.Event()
         self._room = asyncio.Event()
         self._empty = 0
         self._registering = asyncio.Lock()
@@ -104,6 +109,7 @@ class Worker:
             (self._hear_step, None),
             (self._tell_step, None),
             (self._tidy_step, None),
+            (self._cron_step, self._cron_now),
         ]
         create = asyncio.get_running_loop().create_task
         self._loops = [create(self._repeat(step, event), context=Context()) for step, event in steps]
@@ -143,6 +149,7 @@ class Worker:
             self._empty = 0
             self._claim_now.set()
             self._later_now.set()
+            self._cron_now.set()
 
     async def _repeat(self, step: Step, event: asyncio.Event | None) -> None:
         """A loop that survives everything: what fails is tried again, a little later each time."""
@@ -291,6 +298,10 @@ class Worker:
         if self.on and await self.upkeep.tidy():
             self.hear(NEW)
         return 5.0
+
+    async def _cron_step(self) -> float:
+        self._cron_now.clear()
+        return await self._crons.step() if self.on else 3600.0
 
     # -- ends ---------------------------------------------------------------------------------------------------------
 
