@@ -9,9 +9,9 @@ in its way. On start it finishes or undoes what it left open, unasked. It answer
 - `migrate`: brings the database to the shape that the code in the folder expects; the report of the migration;
 - `plan`: what would change; `to` is `climb`, `descend`, `finalize`, `scale`, `deploy`, `rollback`, or empty for what
   tenfold.toml and the commands want, each with its fields as below;
-- `climb`, `descend` (`step`, `only`), `finalize`, `scale` (`web`), `deploy` (`source`, by default the folder),
-  `rollback` (`version`, by default the one before): begin the moves that lead there. `move` is the first, None when
-  nothing is to do; `then` are those that follow it by themselves when it is finished;
+- `climb`, `descend` (`step`, `only`), `finalize`, `scale` (`web`, `worker`), `deploy` (`source`, by default the
+  folder), `rollback` (`version`, by default the one before): begin the moves that lead there. `move` is the first, None
+  when nothing is to do; `then` are those that follow it by themselves when it is finished;
 - `abort`: undo the open move; `move`: how far the last one is, what follows (`then`), and why that could not (`error`);
   `moves`: all that there were; `versions`: the versions of the code, and who runs them.
 """
@@ -37,6 +37,7 @@ from tenfold.control.commands import Commands
 from tenfold.control.crew import Crew
 from tenfold.control.moving import Moving
 from tenfold.control.place import Place
+from tenfold.control.session_keys import SessionKeys
 from tenfold.control.telling import facts_of
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import TenfoldError, Unavailable
@@ -61,6 +62,7 @@ class Controller:
         self._state, self._doing = "starting", "starting the controller"
         self._error: wire.Message | None = None
         self._one_at_a_time = asyncio.Lock()
+        self._session_keys = SessionKeys(place, clock)
         self._moving = Moving(place, self._crew, clock, self._moved)
         coding = Coding(place, clock)
         self._bringing_up = BringingUp(place, self._crew, coding, self._note, self._say)
@@ -91,10 +93,12 @@ class Controller:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, leave.set)
         server = await answer_on(self._place.run / f"{NODE}.sock", NODE, self._operations)
+        await self._session_keys.start()
         self._work = asyncio.create_task(self._bring_up())
         await leave.wait()
         self._work.cancel()
         server.close()
+        await self._session_keys.stop()
         await self._moving.stop()
         with suppress(asyncio.CancelledError):
             await self._work

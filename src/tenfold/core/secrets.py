@@ -11,6 +11,9 @@ from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
 DOOR = "door"
 """The name of the secret by which web servers know a request that comes from a balancer of theirs."""
 
+SESSION_KEYS = "session-keys"
+"""The name of the ring of keys (core/keyring.py) that sign the cookies of sessions."""
+
 LOCK = ".lock"
 """The file in their folder that is locked while one is made: for a few milliseconds, once."""
 SECRET_BYTES = 24

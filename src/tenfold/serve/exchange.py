@@ -15,6 +15,7 @@ from typing import Any
 from tenfold.blocks.database.scope import RequestScope
 from tenfold.blocks.database.token import Token
 from tenfold.core.errors import InvalidRequest, TenfoldError
+from tenfold.serve.added import with_added
 from tenfold.serve.head import EVENTS, KEYED_METHODS, TOKEN_COOKIE, Head, fingerprint_of
 from tenfold.serve.hot import Response
 from tenfold.serve.problem import problem_response
@@ -271,9 +272,11 @@ class Exchange:
     async def _before_answer(self, message: Message) -> None:
         """Lets blocks finish what belongs to this request (a session is saved), and adds their headers."""
         calls, self.request.answering = self.request.answering or [], None  # an error of one is answered without them
-        headers = list(message.get("headers", ()))
+        added: list[tuple[bytes, bytes]] = []
         for call in calls:
-            headers += await call(message["status"])
+            added += await call(message["status"])
+        where = f"{self.scope['method']} {self.scope['path']}"
+        headers = with_added(list(message.get("headers", ())), added, where)
         check_response(message["status"], headers)
         message["headers"] = headers
 

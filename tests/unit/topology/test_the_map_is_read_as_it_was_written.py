@@ -319,7 +319,8 @@ FULL = json.loads(GOLDEN_DOOR.read_bytes())
 PATHS = every_path(FULL)
 # What has a default may be missing: files of versions before it have none.
 OPTIONAL = {
-    *(path for path in PATHS if path[0] in ("balancer", "workers", "metrics", "limits", "sessions") or path == ("routes",)),
+    *(path for path in PATHS if path[0] in ("balancer", "workers", "metrics", "limits", "sessions")),
+    ("routes",),
     *(path for path in PATHS if path[0] == "settings" and len(path) > 1),
     *(path for path in PATHS if isinstance(path[-1], int)),
     *(path for path in PATHS if path[0] == "nodes" and path[-1] in ("host", "address", "version", "traffic")),

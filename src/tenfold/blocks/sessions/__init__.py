@@ -28,12 +28,11 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError, InvalidRequest
 from tenfold.core.keyring import KeyRing
 from tenfold.core.randomness import Randomness
+from tenfold.core.secrets import SESSION_KEYS
 from tenfold.topology.map import Map
 
 __all__ = ["CsrfRefused", "Session", "SessionInfo", "SessionRefused", "Sessions", "SessionsStats"]
 
-KEYS_FILE = "session-keys"
-"""The ring of keys that sign cookies, in `.tenfold/secrets`."""
 LOOK_EVERY_S = 0.002
 """How old what is known of other processes may be when a session is answered from memory."""
 _BLOCK = "sessions"
@@ -103,7 +102,7 @@ class Sessions:
 
     def keep_keys_in(self, folder: Path) -> None:
         """Signs with the ring in this folder, which is made when there is none."""
-        path = folder / KEYS_FILE
+        path = folder / SESSION_KEYS
         if self._ring is None or self._ring.path != path:
             self._ring = KeyRing(path, self._clock, self._randomness)
 
