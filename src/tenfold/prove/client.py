@@ -75,7 +75,10 @@ class _Parsed:
         self.complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        if key == "set-cookie" and key in self.headers:
+            text = f"{self.headers[key]}\n{text}"  # the one header that cannot be joined with commas
+        self.headers[key] = text
 
     def on_body(self, data: bytes) -> None:
         self.body += data

@@ -13,6 +13,7 @@ from tenfold.prove.checkers import (
     clients,
     counter,
     holding,
+    jobs,
     register,
     sessions,
     set_full,
@@ -423,3 +424,51 @@ def test_a_request_held_longer_than_promised_is_named() -> None:
     proves(found, "held-too-long", ("write", 2))
     assert found.n == 2
     assert found.figures["longest_hold_us"] == 175
+
+
+# --- jobs
+
+
+def ran(effects: int, *starts: int) -> dict[str, Any]:
+    return {"count": effects, "starts": [f"{number}.{at}" for number, at in enumerate(starts, 1)]}
+
+
+def test_an_acknowledged_job_without_effect_is_lost() -> None:
+    orders = [op("enqueue", 20, 0, 1, key="a"), op("enqueue", 20, 0, 1, key="b")]
+    reads = [op("done", None, 5, 6, FAIL, key="a"), op("done", ran(1, 2), 5, 6, key="b")]
+    proves(jobs.check(orders + reads), "lost", ("enqueue", 20), ("done", None))
+
+
+def test_a_job_that_was_waited_for_is_not_lost() -> None:
+    reads = [op("done", None, 5, 6, FAIL), op("done", ran(1, 2), 7, 8)]
+    assert jobs.check([op("enqueue", 20, 0, 1), *reads]).anomalies == {}
+
+
+def test_a_job_with_two_effects_ran_twice_whatever_its_client_was_told() -> None:
+    for status in (Status.OK, UNKNOWN):
+        found = jobs.check([op("enqueue", 20, 0, 1, status), op("look", ran(2, 2, 9), 10, 11)])
+        proves(found, "twice", ("enqueue", 20), ("look", ran(2, 2, 9)))
+
+
+def test_a_refused_job_that_was_carried_out_is_a_ghost() -> None:
+    found = jobs.check([op("enqueue", 20, 0, 1, FAIL), op("look", ran(1, 2), 10, 11)])
+    proves(found, "ghost", ("enqueue", 20), ("look", ran(1, 2)))
+    unknown = jobs.check([op("enqueue", 20, 0, 1, UNKNOWN), op("look", ran(1, 2), 10, 11)])
+    assert unknown.anomalies == {}
+
+
+def test_a_job_whose_worker_was_killed_has_to_begin_again_in_time() -> None:
+    kill = Window("kill", "worker-1", 100, 300, True, fell_us=200)
+    limit = jobs.LEASE_US + jobs.GRACE_US
+    soon = op("done", ran(1, 150, 200 + limit), 0, 1)
+    late = op("done", ran(1, 150, 201 + limit), 0, 1)
+    assert jobs.check_again([soon], [kill]).n == 1
+    assert jobs.check_again([soon], [kill]).anomalies == {}
+    proves(jobs.check_again([late], [kill]), "late", ("done", late.value))
+
+
+def test_a_job_that_did_not_run_when_somebody_died_says_nothing() -> None:
+    kill = Window("kill", "worker-1", 100, 300, True, fell_us=200)
+    after = op("done", ran(1, 100_000, 200_000), 0, 1)
+    once = op("done", ran(1, 150), 0, 1)
+    assert jobs.check_again([after, once], [kill]).n == 0

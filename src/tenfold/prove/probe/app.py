@@ -6,6 +6,10 @@
     POST /tf-probe/counter/KEY             {"by": n}                            GET: {"count": n}
     POST /tf-probe/bank/KEY                {"giver": i, "taker": j, "amount": n}   GET: {"balances": [...]}
     GET  /tf-probe/cache/KEY               the register through the cache; `from`: "cache" when it was there
+    POST /tf-probe/tasks/KEY               {"takes_ms": ms} -> {"job": id}: a job that takes so long
+    GET  /tf-probe/tasks/KEY               {"count": n, "starts": ["ATTEMPT.US", ...]} once it is done, 503 until then
+    GET  /tf-probe/effects/KEY             the same at once, done or not
+    POST /tf-probe/session/KEY             {"by": n} -> {"count": n}: in the visitor's session   GET: {"count": n}
     POST /tf-probe/ids/KIND                {"count": n} -> {"ids": [...]}; KIND: uuid7, snowflake, sequence
     GET  /tf-probe/wait/MS                 answers after so many milliseconds
     POST /tf-probe/late/KEY                {"by": n, "wait_ms": ms} -> {"count": n}: a counter, answered so long after
@@ -33,6 +37,7 @@ import msgspec
 
 from tenfold import MISSING, InvalidRequest, NotFound, Response, Tenfold, TenfoldError
 from tenfold.prove.probe.data import Data
+from tenfold.prove.probe.jobs import Jobs, increment_session, look_at_session
 from tenfold.prove.probe.limits import ACCOUNTS, BALANCE, BODY_LIMIT, DRAWS, NAME, OFFSET_S, WAIT_MS
 from tenfold.prove.probe.live import echo, stream
 from tenfold.prove.probe.secret import probe_secret
@@ -76,6 +81,12 @@ class Late(msgspec.Struct, forbid_unknown_fields=True):
     wait_ms: int = 0
 
 
+class Order(msgspec.Struct, forbid_unknown_fields=True):
+    """How long a job is to take."""
+
+    takes_ms: int = 0
+
+
 class Draw(msgspec.Struct, forbid_unknown_fields=True):
     """How many ids are wanted."""
 
@@ -100,6 +111,7 @@ class Probe:
         self._tf = tf
         self._app = app
         self._data = Data(tf)
+        self._jobs = Jobs(tf, self._data)
         self._secret = ""
         self._node = os.environ.get("TENFOLD_NODE", "").encode("latin-1", "replace")
         self._reads = {
@@ -108,6 +120,9 @@ class Probe:
             "counter": self._count,
             "bank": self._balances,
             "cache": self._cached,
+            "tasks": self._jobs.done,
+            "effects": self._jobs.looked,
+            "session": self._look_at_session,
         }
         self._writes = {
             "set": self._add,
@@ -116,6 +131,8 @@ class Probe:
             "bank": self._transfer,
             "late": self._late,
             "ids": self._draw,
+            "tasks": self._enqueue,
+            "session": self._increment_session,
         }
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -219,6 +236,17 @@ class Probe:
         count = await self._data.increment(key, _within(wanted.by, 1, 1000, "by"))
         await asyncio.sleep(wait_ms / 1000)
         return {"count": count}
+
+    async def _enqueue(self, key: str, receive: Receive) -> Any:
+        takes_ms = _within((await _body(receive, Order)).takes_ms, 0, WAIT_MS, "takes_ms")
+        return {"job": await self._jobs.enqueue(key, takes_ms)}
+
+    async def _increment_session(self, key: str, receive: Receive) -> Any:
+        by = _within((await _body(receive, Increment)).by, 1, 1000, "by")
+        return await increment_session(self._tf, by)
+
+    async def _look_at_session(self, key: str) -> Any:
+        return await look_at_session(self._tf)
 
     async def _transfer(self, key: str, receive: Receive) -> Any:
         wanted = await _body(receive, Transfer)

@@ -30,7 +30,7 @@ class Data:
         self._tf = tf
         self.add = _set(tf)
         self.write, self.value, self.cached = _register(tf)
-        self.increment = _counter(tf)
+        self.increment, self.add_to_counter = _counter(tf)
         self.transfer = _bank(tf)
         tables = tf.metadata.tables
         sets, counters, accounts = (tables[name] for name in ("probe_set", "probe_counter", "probe_account"))
@@ -112,7 +112,9 @@ def _register(tf: Tenfold) -> tuple[Callable[[str, str], Awaitable[int]], Callab
     return write, value, cached
 
 
-def _counter(tf: Tenfold) -> Callable[[str, int], Awaitable[int]]:
+def _counter(
+    tf: Tenfold,
+) -> tuple[Callable[[str, int], Awaitable[int]], Callable[[Transaction, str, int], Awaitable[int]]]:
     counters = tf.table(
         "probe_counter",
         Column("key", Text(NAME), primary_key=True),
@@ -123,8 +125,7 @@ def _counter(tf: Tenfold) -> Callable[[str, int], Awaitable[int]]:
     begin = insert(counters)
     change = update(counters).where(counters.c.key == bindparam("of")).values(count=bindparam("to"))
 
-    @tf.database.transaction(key="key")
-    async def increment(tx: Transaction, key: str, by: int) -> int:
+    async def add_to(tx: Transaction, key: str, by: int) -> int:
         before = await tx.scalar(find, key=key)
         if before is None:
             await tx.run(begin, key=key, count=by)
@@ -132,7 +133,11 @@ def _counter(tf: Tenfold) -> Callable[[str, int], Awaitable[int]]:
             await tx.run(change, of=key, to=before + by)
         return int(before or 0) + by
 
-    return increment
+    @tf.database.transaction(key="key")
+    async def increment(tx: Transaction, key: str, by: int) -> int:
+        return await add_to(tx, key, by)
+
+    return increment, add_to
 
 
 def _bank(tf: Tenfold) -> Callable[[str, int, int, int], Awaitable[None]]:

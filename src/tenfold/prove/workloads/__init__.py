@@ -1,7 +1,7 @@
 """The workloads: each says what to send, what an answer means, and which checker judges the run.
 
 `KNOWN[name](run)` makes one; `run` is a short text that no other run against the same service has, so that keys and
-Idempotency-Keys never meet those of another run. The seam for more (a queue, logins): a class that satisfies
+Idempotency-Keys never meet those of another run. The seam for more: a class that satisfies
 `Workload`, and a line in `KNOWN`.
 """
 
@@ -18,6 +18,8 @@ from tenfold.prove.workloads.register import RegisterWorkload
 from tenfold.prove.workloads.sessions import SessionsWorkload
 from tenfold.prove.workloads.set import SetWorkload
 from tenfold.prove.workloads.shortener import ShortenerWorkload
+from tenfold.prove.workloads.tabs import TabsWorkload
+from tenfold.prove.workloads.tasks import TasksWorkload
 
 __all__ = ["KNOWN", "PROBE", "Answer", "Request", "Workload"]
 
@@ -30,4 +32,6 @@ KNOWN: dict[str, Callable[[str], Workload]] = {
     "sessions": SessionsWorkload,
     "cache": CacheWorkload,
     "shortener": ShortenerWorkload,
+    "tasks": TasksWorkload,
+    "tabs": TabsWorkload,
 }
