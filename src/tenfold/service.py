@@ -41,6 +41,8 @@ LIMITS_VARIABLE = "TENFOLD_LIMITS"
 
 log = logging.getLogger("tenfold.service")
 
+_COUNTED = ("database", "cache", "ids", "tasks", "events", "sessions", "limits", "kv", "files", "metrics", "log")
+
 
 class Block(Protocol):
     """What is opened after the database and closed before it, in the reverse order."""
@@ -141,6 +143,7 @@ class Tenfold:
             return
         if self._map is None and MAP_VARIABLE in os.environ:
             self.adopt(read_map(Path(os.environ[MAP_VARIABLE])))
+        self._leaving = False
         config = self.database_config()
         await self.database.start(config, self._on_fatal)
         try:
@@ -190,6 +193,9 @@ class Tenfold:
             self.log.adopt(self._map)
             for block in self._blocks:
                 block.adopt(self._map)
+        self._work()
+
+    def _work(self) -> None:
         on = self.works()
         self.events.work(on)
         self.tasks.work(on)
@@ -201,7 +207,7 @@ class Tenfold:
     def leave(self) -> None:
         """Begins no further job from now on, whatever a later map says; those that run go on."""
         self._leaving = True
-        self._go_by_map()
+        self._work()
 
     def busy(self) -> int:
         """How many jobs, and batches of events, run in this process now."""
@@ -246,6 +252,12 @@ class Tenfold:
     def ready(self) -> tuple[bool, str]:
         """Whether requests can be served, and why not."""
         return self.database.ready()
+
+    def collectors(self) -> Mapping[str, Callable[[], object]]:
+        """What `/metrics` shows of the blocks: the `stats` of each that has them, and what the service counts."""
+        blocks = {name: getattr(self, name) for name in _COUNTED}
+        stats = {name: block.stats for name, block in blocks.items() if hasattr(block, "stats")}
+        return {**stats, "numbers": self.metrics.numbers}
 
     def on_fatal(self, callback: Callable[[BaseException], None]) -> None:
         """Registers what to call when only a new process can go on."""

@@ -30,9 +30,11 @@ class FakeRuntime:
         self.not_ready = ""
         self.open_error: Exception | None = None
         self.unprepared = ""
+        self.jobs = 0
         self.holding = Holding()
         self.limits = Limits(Database(MetaData()), self.clock, self.randomness)
         self.look: Callable[[], object] = list
+        self.counted: dict[str, Callable[[], object]] = {}
         self.fatal: Callable[[BaseException], None] | None = None
 
     async def open(self) -> None:
@@ -54,8 +56,20 @@ class FakeRuntime:
         if self.unprepared:
             raise Unavailable(self.unprepared)
 
+    def works(self) -> bool:
+        return "leave" not in self.calls
+
+    def leave(self) -> None:
+        self.calls.append("leave")
+
+    def busy(self) -> int:
+        return self.jobs
+
     def on_stale(self, look: Callable[[], object]) -> None:
         self.look = look
+
+    def collectors(self) -> dict[str, Callable[[], object]]:
+        return self.counted
 
     def on_fatal(self, callback: Callable[[BaseException], None]) -> None:
         self.fatal = callback

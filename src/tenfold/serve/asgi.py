@@ -38,6 +38,7 @@ from tenfold.serve.hot import Handler, HotRoutes, Request, Response
 from tenfold.serve.lifespan import lifespan
 from tenfold.serve.limiting import answered, counted
 from tenfold.serve.metrics import HttpMetrics
+from tenfold.serve.numbers import Numbers
 from tenfold.serve.problem import problem_response
 from tenfold.serve.replay import is_passing, wait_before
 from tenfold.serve.runtime import Runtime
@@ -78,6 +79,7 @@ class TenfoldASGI:
         self._monotonic = runtime.clock.monotonic
         self._limits = runtime.limits
         self.metrics = HttpMetrics()
+        self.numbers = Numbers(runtime, self.metrics, self._look_at_numbers)
         self.access: AccessLog | None = None
         """Set by the web process; under another server that server logs."""
         self.leaving = ""
@@ -97,10 +99,12 @@ class TenfoldASGI:
         await self._runtime.open()
         self._settings = settings_of(self._runtime.map)
         self._epoch = _epoch_of(self._runtime.map)
+        await self.numbers.push.start()
 
     async def close(self) -> None:
         """Closes the blocks; the ASGI lifespan calls it."""
         await self._runtime.close()
+        await self.numbers.push.stop()  # with what was counted last
 
     def adopt(self, new: Map) -> None:
         """Goes by a new map from the next request on."""
@@ -292,9 +296,11 @@ class TenfoldASGI:
         elif path == "/readyz":
             await exchange.respond(readiness(*self.ready()))
         else:
-            self.metrics.log_lines_dropped = self.access.dropped if self.access else 0
-            self.metrics.holding = self._runtime.holding
-            await exchange.respond(metrics_response(self.metrics, exchange.scope, self._settings.metrics))
+            await exchange.respond(metrics_response(self.numbers, exchange.scope, self._settings.metrics))
+
+    def _look_at_numbers(self) -> None:
+        self.metrics.log_lines_dropped = self.access.dropped if self.access else 0
+        self.metrics.holding = self._runtime.holding
 
     async def _fail(self, exchange: Exchange, error: Exception) -> None:
         """Decides what an exception means for the client by how far its response has come."""

@@ -25,7 +25,7 @@ def log_to_stderr(*no_news: type[Exception]) -> None:
 
 
 def error_line(error: BaseException) -> str:
-    """The last line of a process that cannot go on, for `tenfold up` to show. What was logged before is written first."""
+    """The last line of a process that cannot go on, for `tenfold up` to show; what was logged before is written now."""
     standard_error().flush()
     if not isinstance(error, TenfoldError):
         error = TenfoldError(f"{type(error).__name__}: {error}", hint="See the lines above.", code="TF-INTERNAL")

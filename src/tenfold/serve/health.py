@@ -9,7 +9,9 @@ from typing import Any, Literal
 from tenfold.core.errors import NotFound
 from tenfold.serve.head import RELAYED, is_forwarding
 from tenfold.serve.hot import Response
-from tenfold.serve.metrics import METRICS_CONTENT_TYPE, HttpMetrics
+from tenfold.serve.metrics import METRICS_CONTENT_TYPE
+from tenfold.serve.numbers import Numbers
+from tenfold.serve.otlp import CONTENT_TYPE as OTLP_CONTENT_TYPE
 
 INTERNAL_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -25,13 +27,25 @@ def readiness(ready: bool, reason: str) -> Response:
 
 
 def metrics_response(
-    metrics: HttpMetrics, scope: Mapping[str, Any], allowed: Literal["loopback", "public", "off"]
+    numbers: Numbers, scope: Mapping[str, Any], allowed: Literal["loopback", "public", "off"]
 ) -> Response:
-    """The numbers, or `NotFound` for a peer that may not see them (which is also what `off` looks like)."""
+    """The numbers, or `NotFound` for a peer that may not see them (which is also what `off` looks like).
+
+    Prometheus' text; OpenTelemetry's JSON for `?format=otlp` and for who accepts nothing but JSON.
+    """
     if allowed == "off" or (allowed == "loopback" and not is_local(scope)):
         raise NotFound("There is nothing at this path.")
+    if _wants_otlp(scope):
+        return Response(200, [(b"content-type", OTLP_CONTENT_TYPE), _NOT_STORED], numbers.otlp())
     headers = [(b"content-type", METRICS_CONTENT_TYPE), _NOT_STORED]
-    return Response(200, headers, metrics.exposition())
+    return Response(200, headers, numbers.text())
+
+
+def _wants_otlp(scope: Mapping[str, Any]) -> bool:
+    if b"format=otlp" in scope.get("query_string", b"").split(b"&"):
+        return True
+    accepted = [value for name, value in scope["headers"] if name == b"accept"]
+    return [value.partition(b";")[0].strip().lower() for value in accepted] == [OTLP_CONTENT_TYPE]
 
 
 def is_local(scope: Mapping[str, Any]) -> bool:

@@ -8,10 +8,11 @@ registered with it, but its import (40 ms) waits until somebody asks.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tenfold.blocks.database import Holding
+from tenfold.serve.families import Family, gathered
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -49,6 +50,8 @@ class HttpMetrics:
         """Requests that were run again because what failed them was passing."""
         self.websockets_open = 0
         self.holding = Holding()
+        self.collectors: Mapping[str, Callable[[], object]] = {}
+        """What the blocks have counted, by block; see `tenfold.serve.families`."""
         self._series: dict[tuple[str, str, int], Series] = {}
         self._refused: dict[str, int] = {}
         self._websockets: dict[int, int] = {}
@@ -135,13 +138,40 @@ class HttpMetrics:
         ):
             yield CounterMetricFamily(f"tenfold_database_{name}", text, value=value)
 
-    def exposition(self) -> bytes:
-        """The text of `/metrics`: these numbers, then everything in prometheus-client's default registry."""
-        from prometheus_client import REGISTRY, CollectorRegistry, generate_latest  # noqa: PLC0415
+    def families(self) -> list[Metric]:
+        """These numbers, those of the blocks, then everything in prometheus-client's default registry."""
+        from prometheus_client import REGISTRY  # noqa: PLC0415
 
-        own = CollectorRegistry()
-        own.register(self)
-        return generate_latest(own) + generate_latest(REGISTRY)
+        return [*self.collect(), *map(_as_metric, gathered(self.collectors)), *REGISTRY.collect()]
+
+    def exposition(self) -> bytes:
+        """The text of `/metrics`."""
+        from prometheus_client import generate_latest  # noqa: PLC0415
+
+        return generate_latest(_Collected(self.families()))
+
+
+class _Collected:
+    """Families that were collected already, as prometheus-client wants a registry."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Metric]:
+        """The families."""
+        return self._families
+
+
+def _as_metric(family: Family) -> Metric:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
+
+    kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+    labels = [name for name, _ in family.samples[0].labels] if family.samples else []
+    made = kind(family.name, family.text, labels=labels)
+    for sample in family.samples:
+        made.add_metric([value for _, value in sample.labels], sample.value)
+    made.unit = family.unit
+    return made
 
 
 def _cumulative(buckets: list[int]) -> list[tuple[str, float]]:

@@ -6,7 +6,7 @@ tests of serve run against a small fake.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -82,6 +82,22 @@ class Runtime(Protocol):
 
     def ready(self) -> tuple[bool, str]:
         """Whether requests can be served, and a sentence why not (empty when ready). Cheap: no I/O."""
+        ...
+
+    def works(self) -> bool:
+        """Whether this process runs jobs and delivers events, by the map in force and unless it leaves."""
+        ...
+
+    def leave(self) -> None:
+        """Begins no further job from now on, whatever a later map says; those that run go on."""
+        ...
+
+    def busy(self) -> int:
+        """How many jobs, and batches of events, run in this process now."""
+        ...
+
+    def collectors(self) -> Mapping[str, Callable[[], object]]:
+        """What `/metrics` shows of the blocks: by name, what returns a block's statistics (serve/families.py)."""
         ...
 
     def on_fatal(self, callback: Callable[[BaseException], None]) -> None:
