@@ -32,6 +32,7 @@ def command(context: Context, /, node: str, **options: Any) -> int:
 
     \b
       web         a web server: its process is killed or stands still
+      worker      a worker: the jobs that it runs are run again
       balancer    the process beside HAProxy, which serves on without it
       haproxy     the HAProxy of a balancer: the other balancer goes on
       database    the database server that Tenfold runs (step 2)

@@ -41,9 +41,10 @@ class LiveDeployment:
     # Its processes
 
     def nodes(self) -> list[NodeFacts]:
-        """Keeper, controller, web servers, balancers with their HAProxy, the database server, as far as they run."""
+        """Keeper, controller, web servers, workers, balancers with their HAProxy, the database server, as far as they
+        run."""
         facts = self._deployment.facts()
-        found = [_node(node, str(node["node"]).split("-")[0]) for node in (*facts["nodes"], *facts["balancers"])]
+        found = [_node(node, str(node["node"]).split("-")[0]) for node in _of_the_map(facts)]
         found += [_haproxy(node) for node in facts["balancers"] if node.get("haproxy_pid")]
         for engine in facts["engines"]:
             up = engine["state"] == "running" and self._lets_in()
@@ -136,6 +137,10 @@ def facts_of(answer: wire.Message) -> MoveFacts:
         return MoveFacts(False, move["stage"], 0, f"{error.get('message', 'an error')}")
     to_come = move["result"] == FINISHED and bool(answer.get("then"))
     return MoveFacts(move["open"] or to_come, move["stage"], pid, outcome)
+
+
+def _of_the_map(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*facts["nodes"], *facts["workers"], *facts["balancers"]]
 
 
 def _node(node: dict[str, Any], role: str) -> NodeFacts:

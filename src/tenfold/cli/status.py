@@ -18,7 +18,7 @@ _COLOURS = {"running": "green", "starting": "yellow", "degraded": "yellow", "fai
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 @click.pass_obj
 def command(context: Context, as_json: bool) -> int:
-    """Say what runs: the service, its addresses, balancers and web servers, the database, and the move that is open.
+    """Say what runs: the service, its addresses, balancers, web servers and workers, the database, the open move.
 
     A web server is told with its requests and connections, its version of the code and its private address; with
     "no traffic" while clients do not come to it (it has just started, or finishes what was begun). A balancer is told
@@ -35,6 +35,7 @@ def status_lines(facts: Facts) -> list[str]:
     lines = [f"{facts['service'] or facts['root']}: {state}", *_address_lines(facts)]
     lines += [_balancer_line(node) for node in sorted(facts["balancers"], key=_order)]
     lines += [_web_line(node, facts["version"]) for node in sorted(facts["nodes"], key=_order)]
+    lines += [_worker_line(node, facts["version"]) for node in sorted(facts["workers"], key=_order)]
     lines += [_line(engine, engine["state"]) for engine in facts["engines"]]
     if facts["database"] and facts["nodes"]:
         lines.append(_database_line(facts["database"]))
@@ -74,6 +75,15 @@ def _web_line(node: Facts, version: str | None) -> str:
     words += f" at {node['address']}" if node.get("address") else ""
     words += f", version {node['version']}" if node.get("version", version) != version else ""
     words += ", no traffic" if node.get("traffic") == "off" else ""
+    return _line(node, words + (f", BUT {node['reason']}" if node.get("reason") else ""))
+
+
+def _worker_line(node: Facts, version: str | None) -> str:
+    if not node["ready"]:
+        return _line(node, _unready(node))
+    words = f"ready, runs {_many(node.get('jobs', 0), 'job')} now"
+    words += f", version {node['version']}" if node.get("version", version) != version else ""
+    words += ", gets no jobs" if node.get("traffic") == "off" else ""
     return _line(node, words + (f", BUT {node['reason']}" if node.get("reason") else ""))
 
 
@@ -118,6 +128,6 @@ def _advice(facts: Facts) -> list[str]:
     controller = facts["controller"]
     if controller is None:
         return ["The controller does not answer; the keeper starts it again. No request notices."]
-    nodes = [*facts["nodes"], *facts["balancers"]]
+    nodes = [*facts["nodes"], *facts["workers"], *facts["balancers"]]
     errors = [controller["error"], *((node.get("report") or {}).get("error") for node in nodes)]
     return [f"{error['message']} {error['hint']}" for error in errors if error]

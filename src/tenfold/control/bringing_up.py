@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from tenfold.control.coding import Coding
-from tenfold.control.crew import Crew, grace_of, role_of
+from tenfold.control.crew import SERVING, Crew, grace_of, role_of
 from tenfold.control.door import prepare_door
 from tenfold.control.engine import ensure_server
 from tenfold.control.place import Place, next_map
@@ -20,9 +20,12 @@ from tenfold.core.errors import SpecError, TenfoldError
 from tenfold.topology.map import Map, NodeMap
 from tenfold.topology.targets import target_of
 from tenfold.topology.wants import Wants, wants_of
+from tenfold.topology.working import CODED
 
 STARTS_AT_ONCE = 4
 """Processes that import the service at the same time."""
+SERVING_IN_TURN = ("web", "balancer", "worker")
+"""Clients come first: what serves them is started before what runs jobs."""
 _TELL_S = 5.0
 
 Say = Callable[[str], None]
@@ -50,12 +53,15 @@ class BringingUp:
         if not move_open:
             await self.stop_others(current)
         await self._tell(current)
-        self._note("resumed", epoch=current.epoch, nodes=await self._crew.kept("web", "balancer"))
+        self._note("resumed", epoch=current.epoch, nodes=await self._crew.kept(*SERVING))
         return current
 
     async def begin(self, *, after: int, move_open: bool) -> Map:
-        """A fresh start: map, migrations, web servers, balancers. `after`: the highest epoch that the journal knows."""
+        """A fresh start: map, migrations, web servers, balancers, workers. `after`: the highest epoch that the journal
+        knows."""
         previous = self._place.read_map()
+        if not move_open:
+            await self._stop_workers(previous)
         wanted = await (self._as_it_stood(previous) if previous and move_open else self._first_map(previous, after))
         self._note("start", epoch=wanted.epoch, service=wanted.service)
         self._place.write_map(wanted)
@@ -130,7 +136,7 @@ class BringingUp:
     # Processes
 
     async def start_all(self, current: Map, nodes: Iterable[NodeMap]) -> None:
-        """Starts these nodes of a map, web servers before balancers, and waits until they are ready.
+        """Starts these nodes of a map, web servers, then balancers, then workers, and waits until they are ready.
 
         Raises why one of them does not get there; the others go on.
         """
@@ -158,15 +164,14 @@ class BringingUp:
                 except TenfoldError as error:
                     failed.append(error)
 
-        web = [node for node in nodes if node.role == "web"]
-        balancers = [node for node in nodes if node.role == "balancer"]
+        web, balancers, workers = ([node for node in nodes if node.role == role] for role in SERVING_IN_TURN)
         if balancers:
             try:
                 await prepare_door(self._place, current)
             except TenfoldError as error:
                 failed.append(error)
                 balancers = []
-        for these in (web, balancers):
+        for these in (web, balancers, workers):
             if these:
                 self._say(f"starting {', '.join(node.name for node in these)}")
                 await asyncio.gather(*(start(node) for node in these))
@@ -174,11 +179,13 @@ class BringingUp:
 
     async def missing(self, current: Map) -> list[NodeMap]:
         """The nodes of the map that the keeper does not keep running: those that it had given up, say."""
-        kept = await self._crew.kept("web", "balancer")
-        return [node for node in current.nodes if role_of(node.name) in ("web", "balancer") and node.name not in kept]
+        kept = await self._crew.kept(*SERVING)
+        return [node for node in current.nodes if role_of(node.name) in SERVING and node.name not in kept]
 
     async def with_version(self, current: Map, version: str) -> Map:
-        """The map with that version on every web server, none of which runs; its database is brought up to date."""
+        """The map with that version on every web server, none of which runs, and on every worker, none of which runs
+        when this returns; its database is brought up to date."""
+        await self._stop_workers(current)
 
         def change(found: Map) -> Map:
             return msgspec.structs.replace(found, nodes=tuple(_started_anew(node, version) for node in found.nodes))
@@ -194,11 +201,16 @@ class BringingUp:
         await self.stop_others(current)
 
     async def stop_others(self, current: Map) -> None:
-        """Ends web servers and balancers that run and that the map does not have."""
-        others = [node for node in await self._crew.kept("web", "balancer") if current.node(node) is None]
+        """Ends web servers, workers and balancers that run and that the map does not have."""
+        others = [node for node in await self._crew.kept(*SERVING) if current.node(node) is None]
         await asyncio.gather(*(self._crew.stop(node, grace_of(current)) for node in others))
         if others:
             self._note("stopped", nodes=others)
+
+    async def _stop_workers(self, current: Map | None) -> None:
+        """They may run code that the database is about to leave behind."""
+        grace_s = grace_of(current) if current else 0.0
+        await asyncio.gather(*(self._crew.stop(node, grace_s) for node in await self._crew.kept("worker")))
 
     async def _rotate(self, current: Map) -> None:
         await self._crew.ask("rotation", size=current.log.rotate_size, keep=current.log.keep)
@@ -211,8 +223,8 @@ class BringingUp:
 
 def _expected(current: Map, *, move_open: bool) -> list[NodeMap]:
     """The nodes that must run now: while a move is open, it may just be stopping or starting the others."""
-    return [node for node in current.nodes if not move_open or (node.role == "web" and node.traffic == "on")]
+    return [node for node in current.nodes if not move_open or (node.role in CODED and node.traffic == "on")]
 
 
 def _started_anew(node: NodeMap, version: str) -> NodeMap:
-    return msgspec.structs.replace(node, version=version, traffic="on") if node.role == "web" else node
+    return msgspec.structs.replace(node, version=version, traffic="on") if node.role in CODED else node

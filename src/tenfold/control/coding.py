@@ -18,6 +18,7 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError
 from tenfold.topology.map import Map
 from tenfold.topology.wants import wants_of
+from tenfold.topology.working import coded
 
 
 class Coding:
@@ -100,7 +101,7 @@ class Coding:
         return [
             {
                 **msgspec.to_builtins(version),
-                "runs": [node.name for node in current.of_role("web") if node.version == version.id],
+                "runs": [node.name for node in coded(current) if node.version == version.id],
             }
             for version in found
         ]

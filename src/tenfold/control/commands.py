@@ -145,6 +145,7 @@ class Commands:
         if len([node for node in missing if node.role == "web"]) == len(current.of_role("web")):
             version, _made = await self._coding.of_folder(current)
             current = await self._bringing_up.with_version(current, version)
+            missing = await self._bringing_up.missing(current)
         names = {node.name for node in missing}
         await self._bringing_up.start_all(current, [node for node in current.nodes if node.name in names])
 

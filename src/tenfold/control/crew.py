@@ -1,5 +1,5 @@
 """The processes of a deployment as the controller and its mover handle them, through the keeper: migrations run to
-their end, web and balancer nodes started, watched, drained.
+their end, web servers, workers and balancers started, watched, drained.
 
 Everything here observes first, so that whoever was killed in the middle can do it again.
 """
@@ -28,10 +28,12 @@ MAX_STARTS = 3
 """A node that ends this often in a row before it was ready does not get ready."""
 DRAIN_SLACK_S = 10.0
 """Seconds between the end of a drain's limit and SIGKILL: what is in flight then may still finish."""
-CHANGES_STAGE, WEB_STAGE = 0, 2
+CHANGES_STAGE, CODE_STAGE = 0, 2
 """When children are stopped, among all that stop (Launch.stage): balancers between these two, databases after them."""
-ROLES = {"web": "web", "balancer": "balancer", "db": "database"}
+ROLES = {"web": "web", "worker": "worker", "balancer": "balancer", "db": "database"}
 """The role of a node by the name that it has before its number."""
+SERVING = ("web", "worker", "balancer")
+"""The roles whose nodes are in the map, and run as it says."""
 _LOOK_S = 0.03
 MIGRATE, PENDING = "migrate", "migrate-look"
 
@@ -125,7 +127,7 @@ class Crew:
     # Nodes
 
     async def start(self, current: Map, node: NodeMap) -> None:
-        """Starts a web or balancer node of a map and waits until it is ready; one that runs is only waited for.
+        """Starts a node of a map and waits until it is ready; one that runs is only waited for.
 
         Raises why it cannot serve (the app does not import, it crashes, it takes too long); it runs no longer then.
         """
@@ -141,23 +143,25 @@ class Crew:
     async def _launch(self, current: Map, node: NodeMap) -> Launch:
         match node.role:
             case "web":
-                return self._web_launch(current, node)
+                return self._code_launch(current, node, "tenfold.serve.web", listener=True)
+            case "worker":
+                return self._code_launch(current, node, "tenfold.serve.worker")
             case "balancer":
                 program = await find_haproxy()
                 return balancer_launch(current, node.name, map_file=self._place.map_file, haproxy=str(program.path))
-        raise UsageError(f"{node.name} is no web server and no balancer; a move does not start it.", code="TF-MOVE")
+        raise UsageError(f"{node.name} is no web server, worker or balancer; a move does not start it.", code="TF-MOVE")
 
-    def _web_launch(self, current: Map, node: NodeMap) -> Launch:
+    def _code_launch(self, current: Map, node: NodeMap, module: str, *, listener: bool = False) -> Launch:
         return Launch(
             node=node.name,
-            argv=(sys.executable, "-P", "-m", "tenfold.serve.web"),
+            argv=(sys.executable, "-P", "-m", module),
             cwd=str(self._place.root),
             env=self.environment(node.version),
-            listener=True,
+            listener=listener,
             socket=True,
             map=True,
             grace_s=grace_of(current),
-            stage=WEB_STAGE,
+            stage=CODE_STAGE,
         )
 
     def environment(self, version: str = "") -> dict[str, str]:
@@ -206,7 +210,7 @@ class Crew:
         return failure(node, fact)
 
     async def stop(self, node: str, grace_s: float) -> str:
-        """Ends a node after it has finished what its clients began, and has it forgotten.
+        """Ends a node after it has finished what it had begun, and has it forgotten.
 
         `drained`, `killed` (after `grace_s` seconds), or `gone` when there was none.
         """

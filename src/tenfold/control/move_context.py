@@ -24,7 +24,7 @@ from tenfold.hosts import wire
 from tenfold.moves.context import HELD_PATIENCE_S, Access, NodeFacts, Phase, PublishResult
 from tenfold.topology.map import Map, ServerMap
 from tenfold.topology.steps import step_of
-from tenfold.topology.wants import Wants, wants_of
+from tenfold.topology.wants import Wants, refuse_small_pool, wants_of
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -163,6 +163,7 @@ class MoveContext:
         if self.wanted.database.backend != "postgres" or self.current().database.server is not None:
             return []
         spec = self._place.read_spec()
+        refuse_small_pool(len(self.wanted.of_role("web")), len(self.wanted.of_role("worker")), spec.database.pool)
         if spec.database.url is not None:
             login = parse_url(spec.database.url.reveal())
             found = await servers.look_at_server(self._place, login, spec.database.pool)

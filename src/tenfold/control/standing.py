@@ -18,12 +18,14 @@ from tenfold.hosts.client import KeeperClient, left_running
 from tenfold.topology.map import Map, NodeMap
 from tenfold.topology.targets import waiting
 from tenfold.topology.wants import wants_of
+from tenfold.topology.working import CODED
 
 CONTROLLER = "controller"
 _WEB = (
     "epoch", "ready", "reason", "draining", "requests", "in_flight", "connections", "doors", "public_connections",
-    "private_connections", "websockets",
+    "private_connections", "websockets", "jobs", "works",
 )  # fmt: skip
+_WORKER = ("epoch", "ready", "reason", "draining", "jobs", "works")
 _BALANCER = (
     "epoch", "ready", "reason", "draining", "haproxy_pid", "version", "reloads", "starts", "servers", "requests",
     "connections", "tls",
@@ -38,20 +40,21 @@ def facts_of(place: Place, keeper: KeeperClient) -> Facts:
     """How the deployment stands, as `tenfold status --json` prints it.
 
     `state` is `running`, `starting`, `failed`, `degraded` (something does not run that should) or `stopped`. `nodes`
-    are the web servers with their version, traffic and private address, `balancers` what stands before them; `public`
-    says which of them has the door, `waiting` what tenfold.toml asks for that has no effect on this step.
+    are the web servers with their version, traffic and private address, `workers` what runs jobs beside them (without
+    any the web servers do), `balancers` what stands before them; `public` says which of them has the door, `waiting`
+    what tenfold.toml asks for that has no effect on this step.
     """
     current = place.read_map()
     runs = _keeper_facts(keeper)
     children = keeper.nodes() if runs else []
-    nodes = [_node(place, current, fact, _WEB) for fact in _of_role(place, children, "web", alive=bool(runs))]
-    balancers = [
-        _node(place, current, fact, _BALANCER) for fact in _of_role(place, children, "balancer", alive=bool(runs))
-    ]
+    nodes, workers, balancers = (
+        [_node(place, current, fact, names) for fact in _of_role(place, children, role, alive=bool(runs))]
+        for role, names in (("web", _WEB), ("worker", _WORKER), ("balancer", _BALANCER))
+    )
     controller = _controller(place)
     return {
         "service": current.service if current else None,
-        "state": _state(runs, controller, nodes, balancers, current),
+        "state": _state(runs, controller, [*nodes, *workers, *balancers], current),
         "address": address_of(current) if current and nodes else None,
         "step": current.step if current else None,
         "epoch": current.epoch if current else None,
@@ -60,6 +63,7 @@ def facts_of(place: Place, keeper: KeeperClient) -> Facts:
         "keeper": runs,
         "controller": controller,
         "nodes": nodes,
+        "workers": workers,
         "balancers": balancers,
         "public": _public(current),
         "routes": [msgspec.to_builtins(route) for route in current.routes] if current else [],
@@ -101,7 +105,7 @@ def _mapped(node: NodeMap | None) -> Facts:
     """What the map says of a node; one that is not in it (it is just leaving, say) has no clients."""
     if node is None:
         return {"traffic": "off"}
-    if node.role != "web":
+    if node.role not in CODED:
         return {}
     return {"version": node.version, "traffic": node.traffic, "address": node.address}
 
@@ -147,14 +151,12 @@ def _database(current: Map | None) -> Facts | None:
     return {"backend": database.backend, "where": where, "gate": database.gate, "way_back": database.way_back}
 
 
-def _state(
-    keeper: Facts | None, controller: Facts | None, nodes: list[Facts], balancers: list[Facts], current: Map | None
-) -> str:
+def _state(keeper: Facts | None, controller: Facts | None, nodes: list[Facts], current: Map | None) -> str:
     if keeper is None:
-        return "degraded" if nodes or balancers else "stopped"
+        return "degraded" if nodes else "stopped"
     if controller is not None and controller["state"] in ("starting", "failed"):
         return str(controller["state"])
-    ready = {node["node"] for node in (*nodes, *balancers) if node["ready"]}
+    ready = {node["node"] for node in nodes if node["ready"]}
     wanted = {node.name for node in current.nodes if node.traffic == "on"} if current else set()
     return "running" if ready and ready >= wanted and controller is not None else "degraded"
 

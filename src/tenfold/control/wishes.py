@@ -33,10 +33,11 @@ class Wish:
 def wish_of(current: Map, known: Wants | None, message: Mapping[str, Any], content: Map | None = None) -> Wish:
     """The wish in a question to the controller: `to`, and what belongs to it.
 
-    `climb` and `descend` have `step` and `only`, `scale` has `web` and `worker`, `deploy` and `rollback` have the `version` that is
-    to run, `finalize` has nothing. Without `to`, a `step` above the present one is climbed to and one below descended
-    to; without both, it is what is wanted already: `known` are the wants that commands before left. `content` is the
-    map that tenfold.toml wants, which only a deploy takes over. Raises `UsageError` for what cannot be wanted.
+    `climb` and `descend` have `step` and `only`, `scale` has `web` and `worker`, `deploy` and `rollback` have the
+    `version` that is to run, `finalize` has nothing. Without `to`, a `step` above the present one is climbed to and one
+    below descended to; without both, it is what is wanted already: `known` are the wants that commands before left.
+    `content` is the map that tenfold.toml wants, which only a deploy takes over. Raises `UsageError` for what cannot be
+    wanted.
     """
     step = find_step(message["step"]) if message.get("step") else None
     to = message.get("to") or ("" if step is None else "climb" if step.number > current.step else "descend")

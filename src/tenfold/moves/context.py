@@ -45,7 +45,7 @@ class NodeFacts:
 
     name: str
     role: str
-    """"web", "balancer", "database" ...; empty for one of which nobody knows it."""
+    """"web", "worker", "balancer", "database" ...; empty for one of which nobody knows it."""
     state: str
     """The keeper's own word: "running", "starting", "stopping", "ended", "failed", "waiting" ..."""
     ready: bool
@@ -177,7 +177,7 @@ class Context(Protocol):
         ...
 
     async def start_node(self, node: str) -> None:
-        """Starts a web or balancer node of the present map, and waits until it is ready.
+        """Starts a node of the present map, and waits until it is ready.
 
         One that runs and is ready is left alone. Raises why it does not get ready; it runs no longer then. Safe to
         repeat.
@@ -193,7 +193,7 @@ class Context(Protocol):
         ...
 
     async def stop_node(self, node: str, grace_s: float) -> str:
-        """Ends a node after it has finished what its clients began, and removes it from the keeper's list.
+        """Ends a node after it has finished what it had begun, and removes it from the keeper's list.
 
         `drained`; `killed` after `grace_s` seconds; `gone` when the keeper has none of that name. Safe to repeat.
         """

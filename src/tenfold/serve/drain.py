@@ -9,7 +9,7 @@
 4. What would never end by itself is ended in a way that its client understands and comes back from: a WebSocket by a
    close frame with 1012, an event stream by its last chunk. They go one after another over 2 s, so that they do not
    all come back at once, and a WebSocket whose application is busy with a message has these 2 s to answer it.
-5. A process that leaves does so when no connection is left, or when the limit has passed.
+5. A process that leaves begins no job. It ends when no connection and no job is left, or when the limit has passed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -66,9 +66,11 @@ def end_lasting(door: Door, since: float, now: float, among: Collection[object] 
 class Drain:
     """Lets one process leave; beginning twice is beginning once."""
 
-    def __init__(self, server: uvicorn.Server, doors: Doors) -> None:
+    def __init__(self, server: uvicorn.Server, doors: Doors, busy: Callable[[], int]) -> None:
+        """`busy`: how many jobs run in this process."""
         self._server = server
         self._doors = doors
+        self._busy = busy
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -87,6 +89,9 @@ class Drain:
         """Gives up waiting for clients."""
         self._server.should_exit = True
 
+    def _left(self) -> int:
+        return self._doors.count + self._busy()
+
     async def _run(self, limit_s: float) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit_s
@@ -94,8 +99,11 @@ class Drain:
             await asyncio.sleep(LOOK_EVERY_S)
         # One look's time first: what was accepted a moment ago is not among the connections yet.
         await asyncio.sleep(LOOK_EVERY_S)
-        while self._doors.count and loop.time() < deadline:  # noqa: ASYNC110 - what is left is looked at anyway
+        while self._left() and loop.time() < deadline:  # noqa: ASYNC110 - what is left is looked at anyway
             await asyncio.sleep(LOOK_EVERY_S)
-        if left := self._doors.count:
-            log.warning("The drain's limit of %g s has passed with %d connections open.", limit_s, left)
+        if self._left():
+            log.warning(
+                "The drain's limit of %g s has passed with %d connections open and %d jobs running.",
+                limit_s, self._doors.count, self._busy(),
+            )  # fmt: skip
         self._server.should_exit = True

@@ -13,7 +13,7 @@ from tenfold.topology.map import Map, decode
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the keeper tells a process that serves."""
+    """What the keeper tells a process that serves; `listen_fd` is -1 without a public listener."""
 
     node: str
     map_path: Path
@@ -21,14 +21,14 @@ class Environment:
     listen_fd: int
 
 
-def read_environment(variables: Mapping[str, str]) -> Environment:
-    """Raises `UsageError` naming the variable that is missing or wrong."""
+def read_environment(variables: Mapping[str, str], *, listens: bool = True) -> Environment:
+    """Raises `UsageError` naming the variable that is missing or wrong. One that does not listen inherits no socket."""
     try:
         return Environment(
             node=variables["TENFOLD_NODE"],
             map_path=Path(variables["TENFOLD_MAP"]),
             socket_path=Path(variables["TENFOLD_NODE_SOCKET"]),
-            listen_fd=int(variables["TENFOLD_LISTEN_FD"]),
+            listen_fd=int(variables["TENFOLD_LISTEN_FD"]) if listens else -1,
         )
     except KeyError as error:
         reason = f"The environment variable {error.args[0]} is missing"

@@ -22,7 +22,7 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
-from tenfold.core.errors import TenfoldError, Unavailable, UsageError
+from tenfold.core.errors import TenfoldError, UsageError
 from tenfold.core.files import allow_many_descriptors
 from tenfold.serve.access import AccessLog
 from tenfold.serve.asgi import ResponseAbortedError, TenfoldASGI
@@ -36,18 +36,10 @@ from tenfold.serve.metrics import BUCKETS_S
 from tenfold.serve.node import Facts, NodeSocket
 from tenfold.serve.pace import gently
 from tenfold.serve.private import PrivateProtocol
+from tenfold.serve.process import EXIT_FATAL, MAP_LOOK_EVERY_S, PREPARE_S, exit_code, version_of
 from tenfold.serve.protocol import SWEEP_S, WebProtocol
 from tenfold.serve.settings import settings_of
 from tenfold.topology.map import Map
-
-EXIT_CANNOT_START = 3
-"""Starting again will not help: somebody has to change something first."""
-EXIT_FATAL = 70
-"""The process must not go on (the outcome of a COMMIT is unknown); starting again does help."""
-
-MAP_LOOK_EVERY_S = 0.25
-PREPARE_S = 4.0
-"""How long the acknowledgement of a map waits for the doors and the standby that it names; the keeper waits 5."""
 
 LEAVE_IN_FLIGHT_S = 2
 """What is still being answered when the drain's limit has passed gets this much longer, in seconds."""
@@ -92,7 +84,7 @@ class WebProcess:
         self._server = EmbeddedServer(_config(app, current))
         self._doors = Doors(environment.node, self._listener, self._server.connect)
         self._server.doors = self._doors
-        self._drain = Drain(self._server, self._doors)
+        self._drain = Drain(self._server, self._doors, app.runtime.busy)
         self._opening: asyncio.Task[None] | None = None
         self._calling_back: set[asyncio.Task[None]] = set()
         self._stamp: tuple[int, int] | None = None  # the file may have been replaced since `current` was read
@@ -142,6 +134,8 @@ class WebProcess:
             "requests": self._app.metrics.total(),
             "in_flight": self._app.metrics.in_flight,
             "connections": len(self._server.server_state.connections),
+            "jobs": self._app.runtime.busy(),
+            "works": self._app.runtime.works(),
             **self._front(),
             **self._holding(),
         }
@@ -243,6 +237,7 @@ class WebProcess:
 
     def _leave(self) -> None:
         self._app.leaving = "The process is leaving: it finishes what its clients have begun."
+        self._app.runtime.leave()
         self._drain.begin(settings_of(self._map).drain_limit_s)
 
     def _interrupted(self) -> None:
@@ -279,17 +274,6 @@ def _config(app: TenfoldASGI, current: Map) -> uvicorn.Config:
     )
 
 
-def version_of(current: Map, node: str) -> str:
-    """The version of the service's code that a map wants `node` to run; empty for the folder of tenfold.toml."""
-    found = current.node(node)
-    return found.version if found else ""
-
-
-def _exit_code(error: BaseException) -> int:
-    """Anything a person has to change first ends with 3; anything else is worth another start."""
-    return EXIT_CANNOT_START if isinstance(error, TenfoldError) and not isinstance(error, Unavailable) else 1
-
-
 def main() -> int:
     """Runs the web process; returns its exit code."""
     faulthandler.enable()
@@ -309,7 +293,7 @@ def main() -> int:
         if error.__cause__ is not None or not isinstance(error, TenfoldError):
             traceback.print_exception(error)
         print(error_line(error), file=sys.stderr, flush=True)
-        return _exit_code(error)
+        return exit_code(error)
     return 0
 
 

@@ -271,7 +271,7 @@ def test_what_is_planned_is_the_question_of_the_other_command(
     ("words", "says"),
     [
         ([], "Missing argument"),
-        (["4"], "'4' is no size. What can be scaled: web, as in web=4."),
+        (["4"], "'4' is no size. What can be scaled: web, worker, as in web=4."),
         (["db=2"], "'db=2' is no size"),
         (["web="], "has no number"),
         (["web=2.5"], "has no number"),

@@ -30,6 +30,7 @@ def facts(**more: Any) -> Facts:
         "keeper": {"pid": 1},
         "controller": {"error": None},
         "nodes": [node("web-1", version="v4", traffic="on", address="127.0.0.1:23000")],
+        "workers": [],
         "balancers": [],
         "engines": [],
         "public": {"door": "web", "tls": None},
@@ -68,6 +69,21 @@ def test_one_server() -> None:
 )
 def test_a_web_server(more: Facts, says: str) -> None:
     assert said(nodes=[node("web-1", **more)])[2].endswith(says)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"jobs": 1}, "ready, runs 1 job now"),
+        ({"jobs": 3, "version": "v5", "traffic": "off"}, "ready, runs 3 jobs now, version v5, gets no jobs"),
+        ({"ready": False, "reason": "The database is away."}, "running, not ready: The database is away."),
+        ({"restarts": 1}, "runs 0 jobs now, started again once"),
+    ],
+)
+def test_a_worker(more: Facts, says: str) -> None:
+    lines = said(workers=[node("worker-2", **more), node("worker-1")])
+    assert [line.split()[0] for line in lines[2:5]] == ["web-1", "worker-1", "worker-2"]
+    assert lines[4].endswith(says)
 
 
 def test_the_front_door() -> None:

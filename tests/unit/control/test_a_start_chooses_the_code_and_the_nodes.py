@@ -173,6 +173,66 @@ def test_an_edited_number_of_processes_is_met_at_the_next_start(
     assert crew.most_at_once <= bringing_up.STARTS_AT_ONCE
 
 
+WORKERS = SPEC + "[workers]\nprocesses = 2\n"
+
+
+def test_workers_come_up_last_and_with_the_same_code(coming_up: BringingUp, crew: FakeCrew, place: Place) -> None:
+    place.spec_file.write_text(WORKERS)
+    current = begun(coming_up)
+    assert named(current) == [("web-1", "v1", "on"), ("worker-1", "v1", "on"), ("worker-2", "v1", "on")]
+    assert crew.started[0] == "web-1"
+    assert sorted(crew.started[1:]) == ["worker-1", "worker-2"]
+    (place.root / "a.py").write_text("b = 2\n")
+    crew.running = []
+    assert named(begun(coming_up)) == [("web-1", "v2", "on"), ("worker-1", "v2", "on"), ("worker-2", "v2", "on")]
+
+
+def test_workers_that_were_left_alone_end_before_the_database_changes(
+    coming_up: BringingUp, crew: FakeCrew, place: Place
+) -> None:
+    place.spec_file.write_text(WORKERS)
+    begun(coming_up)
+    (place.root / "a.py").write_text("b = 2\n")
+    crew.running, crew.started = ["worker-1"], []
+    assert resumed(coming_up) is None
+    begun(coming_up)
+    assert crew.stopped == ["worker-1"], "it ran the code before"
+    assert sorted(crew.started) == ["web-1", "worker-1", "worker-2"]
+
+
+def test_a_worker_that_is_missing_is_started_and_one_too_many_is_stopped(
+    coming_up: BringingUp, crew: FakeCrew, place: Place
+) -> None:
+    place.spec_file.write_text(WORKERS)
+    current = begun(coming_up)
+    crew.running = ["web-1", "worker-2", "worker-9"]
+    assert [node.name for node in asyncio.run(coming_up.missing(current))] == ["worker-1"]
+    assert resumed(coming_up) is not None
+    assert sorted(crew.running) == ["web-1", "worker-1", "worker-2"]
+    assert crew.stopped == ["worker-9"]
+
+
+def test_a_worker_that_does_not_start_stops_nobody_who_serves(
+    coming_up: BringingUp, crew: FakeCrew, place: Place
+) -> None:
+    place.spec_file.write_text(WORKERS)
+    begun(coming_up)
+    crew.running, crew.broken = ["web-1"], {"worker-1"}
+    assert resumed(coming_up) is not None
+    assert sorted(crew.running) == ["web-1", "worker-2"]
+
+
+def test_new_code_after_all_web_servers_fell_reaches_the_workers_too(
+    coming_up: BringingUp, crew: FakeCrew, place: Place
+) -> None:
+    place.spec_file.write_text(WORKERS)
+    current = begun(coming_up)
+    crew.running = ["worker-1", "worker-2"]
+    after = asyncio.run(coming_up.with_version(current, "v9"))
+    assert {node.version for node in after.nodes} == {"v9"}
+    assert sorted(crew.stopped) == ["worker-1", "worker-2"]
+
+
 def test_while_a_move_is_open_the_map_is_the_moves_and_half_started_nodes_may_fail(
     coming_up: BringingUp, crew: FakeCrew, place: Place
 ) -> None:
@@ -264,6 +324,8 @@ def test_a_deploy_finds_the_code_that_runs_and_code_that_was_kept(place: Place, 
         asyncio.run(coding.chosen("v9", current))
     listed = asyncio.run(coding.list(current))
     assert [(version["id"], version["runs"]) for version in listed] == [("v1", ["web-1"]), ("v2", [])]
+    with_worker = msgspec.structs.replace(current, nodes=(*current.nodes, NodeMap("worker-1", "worker", version="v2")))
+    assert asyncio.run(coding.list(with_worker))[1]["runs"] == ["worker-1"]
 
 
 def test_a_folder_that_cannot_be_a_version_runs_as_it_is(place: Place, coming_up: BringingUp, crew: FakeCrew) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tenfold.engines.postgres.roles import SUPERUSER, Names
 from tenfold.topology.pools import most_together
-from tenfold.topology.wants import WEB_MAX
+from tenfold.topology.wants import WEB_MAX, WORKERS_MAX
 
 _MB = 1 << 20
 _GB = 1 << 30
@@ -43,7 +43,7 @@ def connections_for(pool: int) -> int:
     and a reserve for everybody else.
     """
     assert pool >= 1, "a service needs a connection"
-    return most_together(pool, WEB_MAX) + RESERVE
+    return most_together(pool, WEB_MAX + WORKERS_MAX) + RESERVE
 
 
 def sizes(machine: Machine, connections: int) -> dict[str, str]:
