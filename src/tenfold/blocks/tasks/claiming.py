@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 from tenfold.blocks.database import Database, Transaction
@@ -14,6 +15,8 @@ from tenfold.core.clock import Clock
 
 FROM_THE_BEGINNING_S = 1.0
 """How often a claim looks below the watermark without being told."""
+
+_RANK = attrgetter("rank")
 
 LANES_S = 1.0
 """How often jobs with a limit are looked for without being told."""
@@ -48,8 +51,8 @@ class Claiming:
         if whole:
             self._whole_at, self._low = now, NOWHERE
         rows = await self._claim(worker, self._low, count)
-        first = min((row.rank for row in rows), default=None)
-        self._low = watermark(self._low, first, self._clock.wall_us())
+        rows.sort(key=_RANK)  # what an UPDATE returns is in no order
+        self._low = watermark(self._low, rows[0].rank if rows else None, self._clock.wall_us())
         full = len(rows) >= count
         if not full and now - self._lanes_at >= LANES_S:
             self._lanes_at = now
