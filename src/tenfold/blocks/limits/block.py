@@ -14,8 +14,10 @@ from tenfold.blocks.limits.keys import address_of, api_key_of, http_scope
 from tenfold.blocks.limits.memory import Charge, charge_all, charge_one
 from tenfold.blocks.limits.policy import NS, retry_after_s
 from tenfold.blocks.limits.routes import Routes
+from tenfold.blocks.limits.rows import Rows
 from tenfold.blocks.limits.rule import Key, Rule
 from tenfold.blocks.limits.rules import Rules, checked
+from tenfold.blocks.limits.sharing import Sharing, processes_of
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError
 from tenfold.core.randomness import Randomness
@@ -38,12 +40,21 @@ class Limits:
     each limit through the database, and `take` is the form that works everywhere.
     """
 
-    def __init__(self, database: Database, clock: Clock, randomness: Randomness) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        randomness: Randomness,
+        *,
+        rows_now_ns: Callable[[], int] | None = None,
+    ) -> None:
+        """`rows_now_ns` stands for the clock of the database, in tests."""
         self._database = database
         self._clock = clock
         self._monotonic = clock.monotonic
         self._randomness = randomness
         self.rules = Rules()
+        self._sharing = Sharing(self.rules, Rows(database, rows_now_ns), clock)
         self.off = False
         """Whether all limits are off: every charge is allowed and nothing is counted (for load tests)."""
         self.routes: Routes | None = None
@@ -96,7 +107,7 @@ class Limits:
             given = charges[0]
             rule = given[0]
             cost = given[2] if len(given) == 3 else rule.cost
-            if 0 < cost <= rule.burst and not self.off:
+            if 0 < cost <= rule.burst and not self._sharing.on and not self.off:
                 return charge_one(rule, given[1], cost, int(self._monotonic() * NS))
         return self._charge(charges)
 
@@ -106,10 +117,22 @@ class Limits:
             raise _misused("No limit was named.", "Give (rule, key), or (rule, key, cost).")
         if self.off:
             return Decision(complete[0][0], -complete[0][0].tolerance_ns)
+        if self._sharing.on:
+            raise ContractError(
+                "A limit was charged with `charge`, and several processes share it.",
+                hint="Write `await tf.limits.take(...)`, which works on every step.",
+                code="TF-LIMIT-SHARED",
+            )
         return charge_all(complete, self._now_ns())
 
     async def take(self, *charges: tuple[Rule, Key] | tuple[Rule, Key, int]) -> Decision:
-        """Like `charge`, on every step."""
+        """Like `charge`, on every step, and not inside a transaction: its body may run again, or not at all."""
+        if self._database.in_transaction():
+            raise ContractError(
+                "A limit was charged inside a transaction's body.", hint="Charge before it.", code="TF-LIMIT-TX"
+            )
+        if self._sharing.on and not self.off and charges:
+            return await self._sharing.shared.take([_complete(each) for each in charges])
         return self.charge(*charges)
 
     async def require(self, *charges: tuple[Rule, Key] | tuple[Rule, Key, int]) -> Decision:
@@ -186,13 +209,17 @@ class Limits:
         """Begins to share what is left with the other processes, where there are some."""
         if self.off:
             log.warning("All rate limits are off (TENFOLD_LIMITS=off).")
+        else:
+            await self._sharing.open()
 
     async def stop(self) -> None:
-        """Gives back what was not spent."""
+        """Gives back what was not spent; what was charged is left to the process that comes after."""
+        await self._sharing.close()
 
     def adopt(self, new: Map) -> None:
         """Goes by a newer map. What was charged stays charged."""
         self.rules.adopt(new.limits, self._now_ns())
+        self._sharing.adopt(processes_of(new))
         self._compile()
 
     def switch_off(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tenfold.blocks.limits.decision import Decision
+from tenfold.blocks.limits.policy import arrive
 from tenfold.blocks.limits.rule import Key, Rule
 
 Charge = tuple[Rule, Key, int]
@@ -14,15 +15,15 @@ def charge_one(rule: Rule, key: Key, cost: int, now_ns: int) -> Decision:
     """Charges one limit, or refuses and changes nothing. (`policy.arrive`, written out: it runs for each request.)"""
     tats = rule.tats
     tat_ns = tats.get(key)
-    after_ns = (now_ns if tat_ns is None or tat_ns < now_ns else tat_ns) + cost * rule.interval_ns
+    if tat_ns is None:
+        tat_ns = rule.first(key, now_ns)
+        rule.keep(key, tat_ns, now_ns)
+    after_ns = (tat_ns if tat_ns > now_ns else now_ns) + cost * rule.interval_ns
     over_ns = after_ns - now_ns - rule.tolerance_ns
     if over_ns > 0:
         return _refused(rule, over_ns)
     rule.allowed += 1
-    if tat_ns is None:
-        rule.keep(key, after_ns, now_ns)
-    else:
-        tats[key] = after_ns
+    tats[key] = after_ns
     return Decision(rule, over_ns)
 
 
@@ -39,21 +40,18 @@ def charge_all(charges: Sequence[Charge], now_ns: int) -> Decision:
     after: list[tuple[Rule, Key, int]] = []
     parts = []
     for rule, key, cost in merged(charges):
-        after_ns = max(rule.tats.get(key, 0), now_ns) + cost * rule.interval_ns
-        parts.append(Decision(rule, after_ns - now_ns - rule.tolerance_ns))
+        if key not in rule.tats:
+            rule.keep(key, rule.first(key, now_ns), now_ns)
+        after_ns, over_ns = arrive(rule.tats[key], now_ns, cost, rule.terms)
+        parts.append(Decision(rule, over_ns))
         after.append((rule, key, after_ns))
     decision = tightest(parts)
     count(decision)
     if decision.allowed:
         for part, (rule, key, after_ns) in zip(parts, after, strict=True):
             if part.over_ns <= 0:
-                rule.tats[key] = after_ns if key in rule.tats else _new(rule, key, after_ns, now_ns)
+                rule.tats[key] = after_ns
     return decision
-
-
-def _new(rule: Rule, key: Key, after_ns: int, now_ns: int) -> int:
-    rule.keep(key, after_ns, now_ns)
-    return after_ns
 
 
 def merged(charges: Sequence[Charge]) -> list[Charge]:

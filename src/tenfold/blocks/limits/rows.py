@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
@@ -15,7 +14,6 @@ from tenfold.blocks.database.own.limits import tf_limit
 from tenfold.blocks.database.types import Int64
 from tenfold.blocks.limits.leasing import SPAN_NS, Ask, Grant, Row, lease
 from tenfold.blocks.limits.policy import Terms
-from tenfold.blocks.limits.rule import Key, Rule
 from tenfold.core.errors import Conflict
 
 LOADED_MAX = 50_000
@@ -53,16 +51,6 @@ _KEEP = (
 )
 _OWED = select(tf_limit.c.name, tf_limit.c.tat_ns).where(tf_limit.c.tat_ns > bindparam("after"))
 _FORGET = delete(tf_limit).where(tf_limit.c.tat_ns < bindparam("before"))
-
-
-def row_name(rule: Rule, key: Key) -> str:
-    """The name of a row: the rule's, and a hash of the key."""
-    parts = (key,) if isinstance(key, str) else key
-    digest = blake2b(digest_size=16)
-    for part in parts:
-        raw = part.encode("utf-8", "surrogatepass")
-        digest.update(b"%d:" % len(raw) + raw)
-    return f"{rule.name}/{digest.hexdigest()}"
 
 
 class Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from hashlib import blake2b
 from itertools import islice
 
 from tenfold.blocks.limits.policy import Terms, converted
@@ -17,6 +18,25 @@ LOOKED_AT = 8
 Key = str | tuple[str, ...]
 
 
+def row_name(rule: str, key: Key) -> str:
+    """The name under which several processes share a key of a rule: a hash of the key, whatever it is made of."""
+    digest = blake2b(digest_size=16)
+    for part in (key,) if isinstance(key, str) else key:
+        raw = part.encode("utf-8", "surrogatepass")
+        digest.update(b"%d:" % len(raw) + raw)
+    return f"{rule}/{digest.hexdigest()}"
+
+
+def forget_one(tats: OrderedDict[Key, int], now_ns: int) -> None:
+    """Of the oldest few, all whose bucket is full again (nothing is lost with them), or else the fullest one."""
+    looked_at = list(islice(tats.items(), LOOKED_AT))
+    gone = [key for key, tat_ns in looked_at if tat_ns <= now_ns] or [min(looked_at, key=lambda each: each[1])[0]]
+    for key, _ in looked_at:
+        tats.move_to_end(key)
+    for key in gone:
+        del tats[key]
+
+
 class Rule:
     """A limit by name. Made by `tf.limits.rule(...)` or `[[limit]]`; its attributes are for reading.
 
@@ -25,7 +45,7 @@ class Rule:
 
     __slots__ = (
         "allowed", "burst", "cost", "interval_ns", "keys_max", "limit", "name", "refused", "shadow", "shadowed",
-        "tats", "tolerance_ns",
+        "shares", "tats", "tolerance_ns", "unclaimed",
     )  # fmt: skip
 
     def __init__(self, limit: LimitMap, keys_max: int = KEYS_MAX) -> None:
@@ -33,6 +53,10 @@ class Rule:
         self.keys_max = keys_max
         self.tats: OrderedDict[Key, int] = OrderedDict()
         """Theoretical arrival times of the keys that were charged, in monotonic nanoseconds, the oldest key first."""
+        self.shares: OrderedDict[Key, int] = OrderedDict()
+        """The same for this process's share of the limit, while the database is away."""
+        self.unclaimed: dict[str, int] = {}
+        """TATs by the name of their row: what was charged before this process was alone, until its key comes by."""
         self.allowed = self.refused = self.shadowed = 0
         self._take(limit)
 
@@ -49,8 +73,9 @@ class Rule:
         was = self.terms
         self._take(limit)
         if self.terms != was:
-            for key, tat_ns in self.tats.items():
-                self.tats[key] = converted(tat_ns, now_ns, was, self.terms)
+            for tats in (self.tats, self.shares, self.unclaimed):
+                for key, tat_ns in tats.items():
+                    tats[key] = converted(tat_ns, now_ns, was, self.terms)  # type: ignore[index]
 
     @property
     def terms(self) -> Terms:
@@ -69,18 +94,27 @@ class Rule:
     def keep(self, key: Key, tat_ns: int, now_ns: int) -> None:
         """Remembers a key that was not known; another one is forgotten for it when there are too many."""
         if len(self.tats) >= self.keys_max:
-            self._forget_one(now_ns)
+            forget_one(self.tats, now_ns)
         self.tats[key] = tat_ns
 
-    def _forget_one(self, now_ns: int) -> None:
-        """Of the oldest few, all whose bucket is full again (nothing is lost with them), or else the fullest one."""
-        tats = self.tats
-        looked_at = list(islice(tats.items(), LOOKED_AT))
-        gone = [key for key, tat_ns in looked_at if tat_ns <= now_ns] or [min(looked_at, key=lambda each: each[1])[0]]
-        for key, _ in looked_at:
-            tats.move_to_end(key)
-        for key in gone:
-            del tats[key]
+    def first(self, key: Key, now_ns: int) -> int:
+        """The TAT of a key that is not known here: that of its row, if it has one."""
+        return max(self.unclaimed.pop(row_name(self.name, key), 0), now_ns) if self.unclaimed else now_ns
+
+    def keep_share(self, key: Key, tat_ns: int, now_ns: int) -> None:
+        """Remembers what a key has of this process's share."""
+        if len(self.shares) >= self.keys_max and key not in self.shares:
+            forget_one(self.shares, now_ns)
+        self.shares[key] = tat_ns
+
+    def return_share(self, key: Key, ns: int) -> None:
+        """What was charged to a key's share was not used."""
+        if key in self.shares:
+            self.shares[key] -= ns
+
+    def owed(self, now_ns: int) -> dict[str, int]:
+        """By the name of its row, by how many nanoseconds a key's bucket is not full; only those that are not."""
+        return {row_name(self.name, key): tat_ns - now_ns for key, tat_ns in self.tats.items() if tat_ns > now_ns}
 
     def __repr__(self) -> str:
         return f"<limit {self.name}: {self.terms_words}>"
