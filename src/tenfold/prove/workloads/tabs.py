@@ -16,7 +16,8 @@ WRITES = 0.5
 USES = 400
 """Requests to one session, so that checking it stays cheap."""
 
-COOKIE = "tf_session"
+COOKIE = "_session"
+"""How its name ends; a service may have chosen what comes before."""
 
 
 class TabsWorkload:
