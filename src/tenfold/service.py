@@ -22,7 +22,7 @@ from tenfold.blocks.limits import Limits
 from tenfold.blocks.log import Log
 from tenfold.blocks.metrics import Metrics
 from tenfold.blocks.sessions import Sessions
-from tenfold.blocks.tasks import Tasks
+from tenfold.blocks.tasks import JobRefused, Tasks
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import SpecError, TenfoldError
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
@@ -89,6 +89,7 @@ class Tenfold:
         self.tasks = Tasks(self.database, clock, randomness)
         if os.environ.get(LIMITS_VARIABLE, "").lower() == "off":
             self.limits.switch_off()
+        self.limits.who, self.limits.enqueue = self._user, self._deferred
         self._blocks: tuple[Block, ...] = (
             self.ids, self.metrics, self.kv, self.files, self.limits, self.sessions, self.events, self.tasks,
         )  # fmt: skip
@@ -187,6 +188,21 @@ class Tenfold:
         if config is not None:
             self.database.adopt(config)
         self._go_by_map()
+
+    async def _user(self) -> str | None:
+        """The user whose session the current request brings; for limits that count users apart."""
+        return (await self.sessions.current()).user
+
+    async def _deferred(self, name: str, request: dict[str, Any]) -> str | None:
+        """The id of the job that a request over a limit has become; None when it cannot be one."""
+        task = self.tasks.named(name)
+        if task is None:
+            log.error('There is no task "%s", which a limit names: the request is refused instead of deferred.', name)
+            return None
+        try:
+            return await task.enqueue(request)
+        except JobRefused:  # it is too large for a job
+            return None
 
     def _go_by_map(self) -> None:
         if self._map is not None:

@@ -37,6 +37,8 @@ def status_lines(facts: Facts) -> list[str]:
     lines += [_web_line(node, facts["version"]) for node in sorted(facts["nodes"], key=_order)]
     lines += [_worker_line(node, facts["version"]) for node in sorted(facts["workers"], key=_order)]
     lines += [_line(engine, engine["state"]) for engine in facts["engines"]]
+    if any(node.get("limits") == "off" for node in facts["nodes"]):
+        lines.append(click.style("  RATE LIMITS ARE OFF (TENFOLD_LIMITS=off): nobody is refused", fg="red", bold=True))
     if facts["database"] and facts["nodes"]:
         lines.append(_database_line(facts["database"]))
     lines += _route_lines(facts) if facts["nodes"] else []

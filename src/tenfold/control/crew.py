@@ -34,6 +34,8 @@ ROLES = {"web": "web", "worker": "worker", "balancer": "balancer", "db": "databa
 """The role of a node by the name that it has before its number."""
 SERVING = ("web", "worker", "balancer")
 """The roles whose nodes are in the map, and run as it says."""
+PASSED_ON = ("TENFOLD_LIMITS",)
+"""Variables in the environment of `tenfold up` that are for the service, whoever it runs as."""
 _LOOK_S = 0.03
 MIGRATE, PENDING = "migrate", "migrate-look"
 
@@ -172,6 +174,7 @@ class Crew:
             "TENFOLD_MAP": str(self._place.map_file),
             "PYTHONPATH": os.pathsep.join(path for path in dict.fromkeys(paths) if path),
             "PYTHONUNBUFFERED": "1",
+            **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
         }
 
     async def until_ready(self, node: str) -> None:

@@ -23,7 +23,7 @@ from tenfold.topology.working import CODED
 CONTROLLER = "controller"
 _WEB = (
     "epoch", "ready", "reason", "draining", "requests", "in_flight", "connections", "doors", "public_connections",
-    "private_connections", "websockets", "jobs", "works",
+    "private_connections", "websockets", "limits", "jobs", "works",
 )  # fmt: skip
 _WORKER = ("epoch", "ready", "reason", "draining", "jobs", "works")
 _BALANCER = (

@@ -136,6 +136,7 @@ class WebProcess:
             "connections": len(self._server.server_state.connections),
             "jobs": self._app.runtime.busy(),
             "works": self._app.runtime.works(),
+            "limits": "off" if self._app.runtime.limits.off else "on",
             **self._front(),
             **self._holding(),
         }

@@ -18,6 +18,7 @@ from tenfold.blocks.limits.rows import Rows
 from tenfold.blocks.limits.rule import Key, Rule
 from tenfold.blocks.limits.rules import Rules, checked
 from tenfold.blocks.limits.sharing import Sharing, processes_of
+from tenfold.blocks.limits.stats import LimitsStats, stats_of
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError
 from tenfold.core.randomness import Randomness
@@ -55,14 +56,15 @@ class Limits:
         self._randomness = randomness
         self.rules = Rules()
         self._sharing = Sharing(self.rules, Rows(database, rows_now_ns), clock)
+        self._deferred = 0
         self.off = False
         """Whether all limits are off: every charge is allowed and nothing is counted (for load tests)."""
         self.routes: Routes | None = None
         """Which rules count requests by themselves; None when none does."""
         self.who: Callable[[], Awaitable[str | None]] = _nobody
         """Says who the user of the current request is, for keys of limits that name the user."""
-        self.enqueue: Callable[[str, Facts], Awaitable[str]] | None = None
-        """Makes a job of a request: (name of the task, what it is told); its id."""
+        self.enqueue: Callable[[str, Facts], Awaitable[str | None]] | None = None
+        """Makes a job of a request: (name of the task, what it is told); its id, None when it cannot be one."""
 
     # -- rules --------------------------------------------------------------------------------------------------------
 
@@ -188,10 +190,12 @@ class Limits:
         tasks = {part.rule.limit.task for part in decision.each() if not part.allowed}
         return tasks.pop() if len(tasks) == 1 and self.enqueue is not None else ""
 
-    async def defer(self, task: str, facts: Facts) -> str:
-        """Makes a job of a request that was refused; its id."""
+    async def defer(self, task: str, facts: Facts) -> str | None:
+        """Makes a job of a request that was refused; its id, None when it cannot be one."""
         assert self.enqueue is not None, "asked only when it can"
-        return await self.enqueue(task, {**facts, "user": await self.who(), "address": self.address()})
+        job = await self.enqueue(task, {**facts, "user": await self.who(), "address": self.address()})
+        self._deferred += job is not None
+        return job
 
     # -- keys ---------------------------------------------------------------------------------------------------------
 
@@ -221,6 +225,17 @@ class Limits:
         self.rules.adopt(new.limits, self._now_ns())
         self._sharing.adopt(processes_of(new))
         self._compile()
+
+    def stats(self) -> LimitsStats:
+        """What was decided in this process."""
+        shared = self._sharing.shared
+        return stats_of(
+            self.rules.by_name.values(),
+            deferred=self._deferred,
+            local=shared.local,
+            purses=shared.purses,
+            away=shared.away,
+        )
 
     def switch_off(self) -> None:
         """Every charge is allowed from now on."""

@@ -47,6 +47,8 @@ class Shared:
         self._purses: OrderedDict[tuple[Rule, Key], Purse] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._tried_ns = 0
+        self.local = 0
+        """Decisions that were made without the database."""
 
     # -- charges ------------------------------------------------------------------------------------------------------
 
@@ -101,6 +103,11 @@ class Shared:
                 raise
             self.away = True
             raise Unavailable("The database does not answer.", code="TF-LIMIT-AWAY") from None
+
+    @property
+    def purses(self) -> int:
+        """Of how many keys this process holds anything."""
+        return len(self._purses)
 
     def _purse(self, rule: Rule, key: Key) -> Purse:
         purse = self._purses.get((rule, key))
@@ -164,6 +171,7 @@ class Shared:
 
     def _alone(self, rule: Rule, key: Key, cost: int, held: list[Callable[[], None]]) -> Decision:
         """What the rule says for the time in which the database is away."""
+        self.local += 1
         if rule.limit.when_away == "open":
             return Decision(rule, 0, local=True)
         if rule.limit.when_away == "closed":

@@ -151,6 +151,10 @@ class Tasks:
         order = task.plain if isinstance(task, Task) else task
         return await self._enqueueing.within(tx, order, args, kwargs)
 
+    def named(self, name: str) -> Task[Any, Any] | None:
+        """The task of that name, if this service has it."""
+        return self._names.get(name)
+
     async def enqueue_alone(self, order: Order[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Enqueues a job in a transaction of its own; what `task.enqueue(...)` calls."""
         return await self._enqueueing.alone(order, args, kwargs)
