@@ -76,6 +76,9 @@ EFFECTS: dict[str, Effect] = {
     "sessions.lifetime_s": _LIVE,
     "sessions.cookie": _LIVE,
     "sessions.secure": _LIVE,
+    "files.folder": _START,  # what lies in it has to move too
+    "files.quota": _LIVE,
+    "files.owner_quota": _LIVE,
 }
 """What a change of each field takes; `settings` and `nodes` stand for each one of theirs. The epoch is not compared."""
 

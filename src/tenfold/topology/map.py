@@ -16,6 +16,7 @@ import msgspec
 
 from tenfold.core.errors import SpecError
 from tenfold.topology.door import SELF_SIGNED, TlsSpec
+from tenfold.topology.files import FilesMap, files_map
 from tenfold.topology.limits import LimitMap, limit_map
 from tenfold.topology.sessions import SessionsMap, sessions_map
 from tenfold.topology.spec import Scalar, Spec
@@ -193,6 +194,7 @@ class Map(msgspec.Struct, frozen=True):
     metrics: MetricsMap = MetricsMap()
     limits: tuple[LimitMap, ...] = ()
     sessions: SessionsMap = SessionsMap()
+    files: FilesMap = FilesMap()
 
     def of_role(self, role: str) -> tuple[NodeMap, ...]:
         """The nodes of one tier."""
@@ -265,6 +267,7 @@ def _map(spec: Spec, root: str, state: str, previous: Map | None) -> Map:
         metrics=MetricsMap(spec.metrics.otlp or "", spec.metrics.every_s),
         limits=tuple(limit_map(limit) for limit in spec.limits),
         sessions=sessions_map(spec.sessions),
+        files=files_map(spec.files),
     )
     return msgspec.structs.replace(made, step=step_of(made))
 

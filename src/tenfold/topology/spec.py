@@ -22,6 +22,7 @@ from tenfold.core.errors import SpecError
 from tenfold.core.redact import Secret
 from tenfold.core.units import escaped, shown
 from tenfold.topology.door import ROUTES_MAX, BalancerSpec, RouteSpec, TlsSpec, faults_of
+from tenfold.topology.files import FilesSpec
 from tenfold.topology.limits import LIMITS_MAX, LimitSpec, faults_of_limits, limit_map
 from tenfold.topology.pools import LEAST
 from tenfold.topology.rules import (
@@ -240,6 +241,7 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     database: DatabaseSpec = field(default_factory=DatabaseSpec)
     cache: CacheSpec = field(default_factory=CacheSpec)
     sessions: SessionsSpec = field(default_factory=SessionsSpec)
+    files: FilesSpec = field(default_factory=FilesSpec)
     log: LogSpec = field(default_factory=LogSpec)
     metrics: MetricsSpec = field(default_factory=MetricsSpec)
     balancer: BalancerSpec = field(default_factory=BalancerSpec)
@@ -260,6 +262,7 @@ TABLES: Mapping[str, type[Struct]] = {
     "database": DatabaseSpec,
     "cache": CacheSpec,
     "sessions": SessionsSpec,
+    "files": FilesSpec,
     "log": LogSpec,
     "metrics": MetricsSpec,
     "balancer": BalancerSpec,

@@ -23,7 +23,7 @@ START, MOVE, PROCESSES, LIVE = Effect.NEW_START, Effect.MOVE, Effect.NEW_PROCESS
 # What is expected is written down here once more, so that a change of the table is a change of two places.
 EXPECTED: dict[str, Effect] = {
     **dict.fromkeys(["service", "root", "state", "public.host", "public.port"], START),
-    **dict.fromkeys(["database.path"], START),
+    **dict.fromkeys(["database.path", "files.folder"], START),
     **dict.fromkeys(["database.backend", "public.door"], MOVE),
     **dict.fromkeys(["app", "web.keep_alive_s", "database.server"], PROCESSES),
     **dict.fromkeys(["step", "public.body_limit", "web.processes", "web.access_log", "web.metrics"], LIVE),
@@ -34,6 +34,7 @@ EXPECTED: dict[str, Effect] = {
     **dict.fromkeys(["balancer.strategy", "balancer.weights", "balancer.server_connections", "balancer.queue"], LIVE),
     **dict.fromkeys(["balancer.compression", "balancer.header_timeout_s", "balancer.slow_start_s"], LIVE),
     **dict.fromkeys(["sessions.idle_s", "sessions.lifetime_s", "sessions.cookie", "sessions.secure"], LIVE),
+    **dict.fromkeys(["files.quota", "files.owner_quota"], LIVE),
     **dict.fromkeys(["public.tls", "routes", "limits", "workers.processes"], LIVE),
 }
 

@@ -30,7 +30,7 @@ def test_the_file_of_the_first_version_is_still_the_map_of_its_spec() -> None:
     current = map_of(spec, root=ROOT, state=STATE, previous=None, after=6)
     assert decode(GOLDEN.read_bytes(), "map.json") == current
     assert set(json.loads(encode(current))) - set(json.loads(GOLDEN.read_bytes())) == {
-        "balancer", "limits", "metrics", "routes", "sessions", "workers"
+        "balancer", "files", "limits", "metrics", "routes", "sessions", "workers"
     }  # fmt: skip
 
 
@@ -84,6 +84,7 @@ def test_every_value_of_the_spec_arrives_in_the_map() -> None:
     [database]\npath = "other.db"\nhold = "33s"\nqueue = 34
     [cache]\nentries = 35\nbytes = "36MB"
     [sessions]\nidle = "8h"\nlifetime = "9d"\ncookie = "who"\nsecure = "always"
+    [files]\nfolder = "/big/files"\nquota = "45GB"\nowner_quota = "46MB"
     [log]\nrotate_size = "37MB"\nkeep = 38\nlevel = "error"
     [metrics]\notlp = "http://collector:4318/v1/metrics"\nevery = "40s"
     [settings]\nx = 39
@@ -116,6 +117,7 @@ def test_every_value_of_the_spec_arrives_in_the_map() -> None:
         "log": {"rotate_size": 37 * 1024**2, "keep": 38, "level": "error"},
         "metrics": {"otlp": "http://collector:4318/v1/metrics", "every_s": 40.0},
         "sessions": {"idle_s": 28800.0, "lifetime_s": 777600.0, "cookie": "who", "secure": "always"},
+        "files": {"folder": "/big/files", "quota": 45 * 1024**3, "owner_quota": 46 * 1024**2},
         "settings": {"x": 39},
         "nodes": ({"name": "web-1", "role": "web", "host": "local", "address": "", "version": "", "traffic": "on"},),
         "balancer": {
@@ -156,7 +158,7 @@ def test_every_value_of_the_spec_arrives_in_the_map() -> None:
         ),
     }
     untouched = to_facts(made())
-    for table in ("public", "web", "workers", "database", "cache", "log", "metrics", "balancer", "sessions"):
+    for table in ("public", "web", "workers", "database", "cache", "log", "metrics", "balancer", "sessions", "files"):
         for key, value in facts[table].items():
             if (table, key) not in {("web", "processes"), ("database", "backend")}:
                 assert value != untouched[table].get(key), f"{table}.{key} is not tested"
@@ -319,7 +321,7 @@ FULL = json.loads(GOLDEN_DOOR.read_bytes())
 PATHS = every_path(FULL)
 # What has a default may be missing: files of versions before it have none.
 OPTIONAL = {
-    *(path for path in PATHS if path[0] in ("balancer", "workers", "metrics", "limits", "sessions")),
+    *(path for path in PATHS if path[0] in ("balancer", "workers", "metrics", "limits", "sessions", "files")),
     ("routes",),
     *(path for path in PATHS if path[0] == "settings" and len(path) > 1),
     *(path for path in PATHS if isinstance(path[-1], int)),

@@ -102,6 +102,7 @@ ANY_TEXT = {
     ("limit", "name"),
     ("limit", "task"),
     ("sessions", "cookie"),
+    ("files", "folder"),
 }
 
 
@@ -193,6 +194,12 @@ BEYOND: list[tuple[str, str, str]] = [
     ("sessions", "cookie", '"a b"'),
     ("sessions", "cookie", f'"{"a" * 49}"'),
     ("sessions", "secure", '"never"'),
+    ("files", "folder", '""'),
+    ("files", "folder", '"a\\u0000b"'),
+    ("files", "quota", '"1023KB"'),
+    ("files", "quota", '"1025TB"'),
+    ("files", "owner_quota", '"1023B"'),
+    ("files", "owner_quota", '"1025TB"'),
     ("log", "rotate_size", "65535"),
     ("log", "rotate_size", '"17GB"'),
     ("log", "keep", "0"),
@@ -352,6 +359,11 @@ AT_THE_BOUND: list[tuple[str, str, str, Any]] = [
     ("sessions", "cookie", f'"{"a" * 48}"', "a" * 48),
     ("sessions", "secure", '"auto"', "auto"),
     ("sessions", "secure", '"always"', "always"),
+    ("files", "folder", '"/a b"', "/a b"),
+    ("files", "quota", '"1MB"', 1024**2),
+    ("files", "quota", '"1024TB"', 1024**5),
+    ("files", "owner_quota", '"1KB"', 1024),
+    ("files", "owner_quota", '"1024TB"', 1024**5),
     ("log", "rotate_size", '"64KiB"', 65536),
     ("log", "rotate_size", '"16GB"', 16 * 1024**3),
     ("log", "keep", "1", 1),

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import os
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from tenfold.blocks.files import http, names
+from tenfold.blocks.files import disk, http, names
 from tenfold.blocks.files.assets import CODINGS, HELD_FILE, Asset, scan
-from tenfold.blocks.files.published import PIECE, Published
+from tenfold.blocks.files.published import Published
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError
 
@@ -187,7 +186,7 @@ class Static:
             return self._respond(answer.status, answer.headers)
         kept = self._published.find(asset.kept_as) if self._published is not None else None
         headers = [*answer.headers, (b"content-length", b"%d" % answer.span.size)]
-        return self._respond(answer.status, headers, stream=_pieces(kept or asset.path, answer.span))
+        return self._respond(answer.status, headers, stream=disk.pieces(kept or asset.path, answer.span))
 
 
 def _headers(asset: Asset, coding: str, long: bool) -> http.Headers:
@@ -201,18 +200,3 @@ def _headers(asset: Asset, coding: str, long: bool) -> http.Headers:
     if coding:
         headers.append((b"content-encoding", coding.encode("ascii")))
     return headers
-
-
-async def _pieces(path: Path, span: http.Span) -> AsyncGenerator[bytes, None]:
-    """The bytes of a file, read in threads."""
-    fd = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        at = span.start
-        while at < span.stop:
-            piece = await asyncio.to_thread(os.pread, fd, min(PIECE, span.stop - at), at)
-            if not piece:
-                raise OSError(f"{path} became shorter while it was sent")
-            yield piece
-            at += len(piece)
-    finally:
-        os.close(fd)
