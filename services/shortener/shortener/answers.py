@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shortener import settings
-from shortener.hosts import canonical_host
+from shortener.links.hosts import canonical_host
 from shortener.refusal import Refusal
-from shortener.urls import host_of
+from shortener.links.urls import host_of
 
 _HOST = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?\Z")
 
@@ -47,7 +47,7 @@ def place_of(request: Request) -> Place:
     """The setting `public_url`, else what the client asked for; `Refusal` of a Host header that is none."""
     hosts = request.headers.getlist("host")
     if len(hosts) != 1 or not _HOST.match(hosts[0]):
-        raise Refusal("body", "The Host header is missing or not a host name with an optional port.")
+        raise Refusal("body", "body.host")
     return _place(request.scope["scheme"], hosts[0].lower(), settings.public_url())
 
 

@@ -1,21 +1,16 @@
-"""The one `Tenfold` object of the service, its table and its statements."""
+"""The one `Tenfold` object of the service, and its clock."""
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, insert, select
+from datetime import UTC, datetime, timedelta
 
-from tenfold import Column, Tenfold, Text, UtcDateTime, sharded_by
+from tenfold import Tenfold
 
 tf = Tenfold("shortener")
 
-links = tf.table(
-    "links",
-    Column("code", Text(32), primary_key=True),
-    Column("url", Text(2048), nullable=False),
-    Column("created", UtcDateTime, nullable=False),
-    Column("expires", UtcDateTime),
-    home=sharded_by("code"),
-)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-FIND_LINK = select(links.c.code, links.c.url, links.c.created, links.c.expires).where(links.c.code == bindparam("code"))
-INSERT_LINK = insert(links)
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return _EPOCH + timedelta(microseconds=tf.clock.wall_us())

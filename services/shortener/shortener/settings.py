@@ -43,6 +43,21 @@ def public_url() -> str:
     return _setting("public_url", "", _is_address, "an address such as https://sho.example").rstrip("/")
 
 
+def admins() -> frozenset[str]:
+    """The names of the accounts that may quarantine links of others."""
+    return _names(_setting("admins", "", _is_text, 'names of accounts, such as "alice, bob"'))
+
+
+@lru_cache(maxsize=4)
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.lower().replace(",", " ").split())
+
+
+def limit_this_machine() -> bool:
+    """Whether limits by address also hold for programs on this machine."""
+    return _setting("limit_this_machine", False, _is_flag, "true or false")
+
+
 def _setting(name: str, default: T, allowed: Callable[[Any], bool], words: str) -> T:
     value = tf.setting(name, None)
     if value is None:
@@ -68,3 +83,7 @@ def _is_text(value: Any) -> bool:
 
 def _is_address(value: Any) -> bool:
     return isinstance(value, str) and (not value or value.startswith(("http://", "https://")))
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)

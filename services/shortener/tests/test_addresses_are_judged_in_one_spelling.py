@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shortener.refusal import Refusal
-from shortener.urls import LENGTH_LIMIT, canonical_url, host_of
+from shortener.links.urls import LENGTH_LIMIT, canonical_url, host_of
 
 OWN = frozenset({"sho.example", "93.184.216.34"})
 

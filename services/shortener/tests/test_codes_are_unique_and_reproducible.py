@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortener.codes import (
+from shortener.links.codes import (
     ALPHABET,
     RESERVED,
     SEQUENCE_END,

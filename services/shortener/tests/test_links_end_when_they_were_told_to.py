@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortener.expiry import moment_of
+from shortener.links.expiry import moment_of
 from shortener.refusal import Refusal
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from shortener.codes import hash_code
+from shortener.links.codes import hash_code
 
 SHORTEN = "/api/v1/data/shorten"
 TARGET = "https://example.com/a/page?with=query#part"

@@ -15,17 +15,20 @@ import msgspec
 import pytest
 
 import shortener
-from shortener import api, links, pages, settings
+from shortener import settings
+from shortener.api import links as api
 from shortener.app import app
-from shortener.links import find_link
+from shortener.links import finding, making
+from shortener.links.finding import find_link
 from shortener.model import tf
+from shortener.pages import home
 from tenfold import Unavailable
 from tenfold.testing import running
 
 SERVICE = Path(__file__).parents[1]
 SHORTEN = "/api/v1/data/shorten"
 TARGET = {"url": "https://example.com/"}
-ALLOWED = {"shortener", "tenfold", "starlette", "jinja2", "msgspec", "idna", "sqlalchemy"} | sys.stdlib_module_names
+ALLOWED = {"shortener", "tenfold", "starlette", "jinja2", "msgspec", "idna", "sqlalchemy", "argon2", "markupsafe"} | sys.stdlib_module_names
 
 
 def during(state: Path, body: Callable[[httpx.AsyncClient], Awaitable[None]], **values: Any) -> None:
@@ -48,7 +51,7 @@ def imported(source: str) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("file", sorted(Path(shortener.__file__).parent.glob("*.py")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(Path(shortener.__file__).parent.rglob("*.py")), ids=lambda file: file.stem)
 def test_it_imports_tenfold_and_nothing_inside_it(file: Path):
     names = imported(file.read_text())
     assert not {name for name in names if name.startswith("tenfold.")}
@@ -98,7 +101,7 @@ def test_a_link_that_could_not_be_saved_says_so_and_keeps_what_was_typed(
         assert 'value="https://example.com/"' in form.text
 
     monkeypatch.setattr(api, "make_link", full)
-    monkeypatch.setattr(pages, "make_link", full)
+    monkeypatch.setattr(home, "make_link", full)
     during(tmp_path, body)
 
 
@@ -114,7 +117,7 @@ def test_a_person_who_follows_a_link_while_the_database_is_away_gets_a_page(
         assert "The database is moving; try again in a moment." in page.text
         assert (await client.get("/abc")).headers["content-type"] == "application/problem+json"
 
-    monkeypatch.setattr(pages, "find_link", away)
+    monkeypatch.setattr(finding, "find_link", away)
     during(tmp_path, body)
 
 
@@ -176,7 +179,7 @@ def test_reserved_and_taken_codes_are_passed_over(tmp_path: Path, monkeypatch: p
         assert (await client.get("/squatter")).headers["location"] == "https://example.com/squatter"
 
     drawn = iter(["healthz", "METRICS", "squatter", "free-one"])
-    monkeypatch.setattr(links, "permuted_code", lambda *_: next(drawn))
+    monkeypatch.setattr(making, "permuted_code", lambda *_: next(drawn))
     during(tmp_path, body)
 
 
@@ -190,6 +193,6 @@ def test_when_no_code_is_free_it_says_so_instead_of_trying_for_ever(
         assert answer.status_code == 503
         assert answer.json()["detail"].startswith("No free code was found in 16 attempts")
 
-    monkeypatch.setattr(links, "permuted_code", lambda *_: "squatter")
-    monkeypatch.setattr(links, "hash_codes", lambda *_, **__: iter(["squatter"] * 16))
+    monkeypatch.setattr(making, "permuted_code", lambda *_: "squatter")
+    monkeypatch.setattr(making, "hash_codes", lambda *_, **__: iter(["squatter"] * 16))
     during(tmp_path, body, codes=generator)

@@ -12,7 +12,6 @@ LONGEST = timedelta(days=3650)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"([0-9]{1,12})\s*([smhdw]?)\Z", re.ASCII)
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})\Z", re.ASCII)
-_HOW_LONG = "Say how long the link lives as a number of seconds or as 30m, 12h, 7d or 4w."
 
 
 def moment_of(expires_in: int | str | None, expires_at: str | None, now: datetime) -> datetime | None:
@@ -23,23 +22,23 @@ def moment_of(expires_in: int | str | None, expires_at: str | None, now: datetim
     if expires_in in (None, "") and expires_at in (None, ""):
         return None
     if expires_in not in (None, "") and expires_at not in (None, ""):
-        raise Refusal("expires", "Give expires_in or expires_at, not both.")
+        raise Refusal("expires", "expires.both")
     if expires_at:
         moment = _parse_moment(expires_at)
     else:
         assert expires_in is not None
         moment = now + min(_parse_duration(expires_in), LONGEST * 2)
     if moment <= now:
-        raise Refusal("expires", "The link would expire at once; the end has to lie in the future.")
+        raise Refusal("expires", "expires.past")
     if moment > now + LONGEST:
-        raise Refusal("expires", "A link lives at most ten years; leave the end out for one that stays.")
+        raise Refusal("expires", "expires.far")
     return moment
 
 
 def _parse_duration(value: int | str) -> timedelta:
     found = _DURATION.match(str(value).strip().lower())
     if found is None:
-        raise Refusal("expires", _HOW_LONG)
+        raise Refusal("expires", "expires.duration")
     # A bound before the multiplication keeps timedelta from overflowing.
     seconds = min(int(found[1]) * _UNITS[found[2] or "s"], int(LONGEST.total_seconds()) * 2)
     return timedelta(seconds=seconds)
@@ -51,4 +50,4 @@ def _parse_moment(text: str) -> datetime:
             return datetime.fromisoformat(text.upper().replace("Z", "+00:00")).astimezone(UTC)
         except (ValueError, OverflowError):
             pass
-    raise Refusal("expires", "expires_at has to be a moment with its offset, as 2030-01-31T12:00:00Z.")
+    raise Refusal("expires", "expires.moment")

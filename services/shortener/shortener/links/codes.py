@@ -138,9 +138,9 @@ def looks_like_code(text: str) -> bool:
 def check_alias(alias: str) -> str:
     """`alias` when a client may choose it, else `Refusal`: 3 to 32 letters, digits, `_` or `-`, and not reserved."""
     if len(alias) not in ALIAS_LENGTHS:
-        raise Refusal("alias", f"An alias has 3 to 32 characters; this one has {len(alias)}.")
+        raise Refusal("alias", "alias.length", length=len(alias))
     if not looks_like_code(alias):
-        raise Refusal("alias", "An alias is made of the letters A-Z and a-z, digits, hyphens and underscores only.")
+        raise Refusal("alias", "alias.letters")
     if is_reserved(alias):
-        raise Refusal("alias", f"The alias {alias} is reserved; choose another one.")
+        raise Refusal("alias", "alias.reserved", alias=alias)
     return alias

@@ -1,43 +1,34 @@
-"""Links: made in one transaction each, found through the cache."""
+"""Links made, in one transaction each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 
 from shortener import settings
-from shortener.codes import Permutation, hash_codes, is_reserved, permuted_code
-from shortener.model import FIND_LINK, INSERT_LINK, tf
+from shortener.links.codes import Permutation, hash_codes, is_reserved, permuted_code
+from shortener.links.finding import find_link
+from shortener.links.table import FIND_LINK, INSERT_LINK
+from shortener.model import now, tf
 from shortener.refusal import Refusal
 from tenfold import Transaction
 
+CREATED = "link.created"
 ATTEMPTS = 16
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _permutation = lru_cache(maxsize=4)(Permutation)
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """A stored link. Shared by all readers of the cache, so it does not change. Times are in UTC."""
-
-    code: str
-    url: str
-    created: datetime
-    expires: datetime | None
-
-    def has_ended(self, moment: datetime) -> bool:
-        """Whether the link is gone at `moment`."""
-        return self.expires is not None and self.expires <= moment
-
-
-@dataclass(frozen=True, slots=True)
 class Wanted:
-    """A link that a client asks for, already checked: canonical address, alias (None: a code is generated), end."""
+    """A link that a client asks for, already checked: canonical address, alias (None: a code is generated), end, visits
+    that it is good for (None: any number), and the account whose link it becomes (None: nobody's)."""
 
     url: str
     alias: str | None = None
     expires: datetime | None = None
+    max_visits: int | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +39,7 @@ class Made:
     url: str
     expires: datetime | None
     new: bool
-
-
-def now() -> datetime:
-    """The time, in UTC."""
-    return _EPOCH + timedelta(microseconds=tf.clock.wall_us())
-
-
-@tf.cache.read("link:{code}", ttl="1h", none_ttl="30s")
-async def find_link(code: str) -> Link | None:
-    """The link with that code, ended or not; None when there is none, which is remembered for a while too."""
-    async with tf.database.read(key=code) as db:
-        row = await db.one_or_none(FIND_LINK, code=code)
-    return None if row is None else Link(row.code, row.url, row.created, row.expires)
+    max_visits: int | None = None
 
 
 async def make_link(wanted: Wanted) -> Made:
@@ -72,17 +51,18 @@ async def make_link(wanted: Wanted) -> Made:
     if wanted.alias is not None:
         made = await insert_link(wanted.alias, wanted, now(), same_is_fine=True)
         if made is None:
-            raise Refusal("alias", f"The alias {wanted.alias} is taken; choose another one.", status=409)
+            raise Refusal("alias", "alias.taken", status=409, alias=wanted.alias)
         return made
     made = await (_make_hashed(wanted) if settings.generator() == "hash" else _make_permuted(wanted))
     if made is None:
-        raise Refusal("body", f"No free code was found in {ATTEMPTS} attempts; send the request again.", status=503)
+        raise Refusal("body", "code.none_free", status=503, attempts=ATTEMPTS)
     return made
 
 
 async def _make_hashed(wanted: Wanted) -> Made | None:
-    # Links that end have codes of their own: one that stays must not share the code of one that goes.
-    variant = str(tf.ids.uuid7()) if wanted.expires else ""
+    # Links that end, and those of an account, have codes of their own: what stays must not share the code of what goes.
+    apart = wanted.expires or wanted.max_visits or wanted.owner
+    variant = str(tf.ids.uuid7()) if apart else ""
     for code in hash_codes(wanted.url, ATTEMPTS, variant=variant):
         if made := await insert_link(code, wanted, now(), same_is_fine=True):
             return made
@@ -103,11 +83,21 @@ async def insert_link(
     tx: Transaction, code: str, wanted: Wanted, created: datetime, *, same_is_fine: bool
 ) -> Made | None:
     """Inserts a link under a free code. When the code is taken: None, or the stored link when it is the same one and
-    that is fine."""
+    that is fine. The list of an owner's links follows."""
     stored = await tx.one_or_none(FIND_LINK, code=code)
     if stored is None:
-        await tx.run(INSERT_LINK, code=code, url=wanted.url, created=created, expires=wanted.expires)
+        await tx.run(
+            INSERT_LINK, code=code, url=wanted.url, created=created, expires=wanted.expires, owner=wanted.owner,
+            max_visits=wanted.max_visits,
+        )  # fmt: skip
         tf.cache.invalidate(tx, find_link, code)
-    elif not same_is_fine or (stored.url, stored.expires) != (wanted.url, wanted.expires):
+        if wanted.owner is not None:
+            await tf.events.publish(tx, CREATED, {"code": code, "owner": wanted.owner})
+    elif not same_is_fine or not _is_same(stored, wanted):
         return None
-    return Made(code, wanted.url, wanted.expires, new=stored is None)
+    return Made(code, wanted.url, wanted.expires, stored is None, wanted.max_visits)
+
+
+def _is_same(stored: object, wanted: Wanted) -> bool:
+    names = ("url", "expires", "max_visits", "owner")
+    return all(getattr(stored, name) == getattr(wanted, name) for name in names)

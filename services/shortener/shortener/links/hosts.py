@@ -72,9 +72,9 @@ def _canonical_name(name: str) -> str:
     if len(name) > 253 or not all(_LABEL.match(label) and _decodes(label) for label in labels):
         raise _not_a_host(name)
     if len(labels) == 1 or f".{name}".endswith(_PRIVATE_SUFFIXES):
-        raise Refusal("url", f"The host {name} is not on the public internet; links to private hosts are refused.")
+        raise Refusal("url", "host.private", host=name)
     if f".{name}".endswith(_REBINDING_SUFFIXES):
-        raise Refusal("url", f"The host {name} can stand for a private address; links to it are refused.")
+        raise Refusal("url", "host.rebinding", host=name)
     return name
 
 
@@ -127,9 +127,9 @@ def _canonical_v6(host: str) -> str:
 
 
 def _private_address(address: str) -> Refusal:
-    return Refusal("url", f"The address {address} is private, local or reserved; links to such addresses are refused.")
+    return Refusal("url", "host.reserved", address=address)
 
 
 def _not_a_host(host: str) -> Refusal:
     shown = host if len(host) <= 60 else host[:57] + "..."
-    return Refusal("url", f"The host {shown!r} is not a valid host name or address.")
+    return Refusal("url", "host.invalid", host=repr(shown))

@@ -11,7 +11,7 @@ import re
 import string
 import unicodedata
 
-from shortener.hosts import canonical_host
+from shortener.links.hosts import canonical_host
 from shortener.refusal import Refusal
 
 LENGTH_LIMIT = 2048
@@ -41,12 +41,12 @@ def canonical_url(text: str, own_hosts: frozenset[str] = frozenset()) -> str:
     scheme, rest = _split_scheme(text)
     parts = _PARTS.match(rest)
     if parts is None:
-        raise Refusal("url", f"After {scheme}: two slashes and a host have to follow, as in {scheme}://example.com.")
+        raise Refusal("url", "url.slashes", scheme=scheme)
     authority, path, query, fragment = parts.groups(default="")
     host, port = _split_authority(authority)
     host = canonical_host(host)
     if host in own_hosts:
-        raise Refusal("url", f"The address leads back to this service ({host}); a short link to it would be a loop.")
+        raise Refusal("url", "url.loop", host=host)
     where = host if port in (None, DEFAULT_PORTS[scheme]) else f"{host}:{port}"
     url = f"{scheme}://{where}{_canonical_path(path)}{_escape(query, _IN_QUERY)}{_canonical_fragment(fragment)}"
     _check_length(url)
@@ -63,51 +63,47 @@ def host_of(url: str) -> str:
 
 def _check_characters(text: str) -> None:
     if not text:
-        raise Refusal("url", "Enter the address that the short link should lead to.")
+        raise Refusal("url", "url.empty")
     _check_length(text)
     if _PLAIN.match(text):
         return
     if any(unicodedata.category(c) in _FORBIDDEN_CATEGORIES or c in _BIDIRECTIONAL for c in text):
-        raise Refusal("url", "The address contains a control character, which an address cannot have.")
+        raise Refusal("url", "url.control")
     if any(c.isspace() for c in text):
-        raise Refusal("url", "The address contains a space; write %20 where a space belongs.")
+        raise Refusal("url", "url.space")
     if "\\" in text:
-        raise Refusal(
-            "url", "The address contains a backslash; write / between its parts or %5C for the character itself."
-        )
+        raise Refusal("url", "url.backslash")
 
 
 def _check_length(text: str) -> None:
     if len(text) > LENGTH_LIMIT:
-        raise Refusal("url", f"The address is {len(text):,} characters long; the limit is {LENGTH_LIMIT:,} characters.")
+        raise Refusal("url", "url.length", length=len(text), limit=LENGTH_LIMIT)
 
 
 def _split_scheme(text: str) -> tuple[str, str]:
     found = _SCHEME.match(text)
     if found is None:
-        raise Refusal("url", "The address has to start with http:// or https://.")
+        raise Refusal("url", "url.scheme_missing")
     scheme = found[1].lower()
     if scheme not in DEFAULT_PORTS:
-        raise Refusal("url", f"A {scheme[:20]}: address cannot be shortened; only http:// and https:// can.")
+        raise Refusal("url", "url.scheme", scheme=scheme[:20])
     return scheme, text[found.end() :]
 
 
 def _split_authority(authority: str) -> tuple[str, int | None]:
     if "@" in authority:
-        raise Refusal(
-            "url", "The address contains a user name or password before the host, which hides where it leads."
-        )
+        raise Refusal("url", "url.user")
     split = authority.rfind(":")
     if split < 0 or authority.endswith("]"):
         host, port = authority, ""
     else:
         host, port = authority[:split], authority[split + 1 :]
     if not host or (":" in host and not host.startswith("[")):
-        raise Refusal("url", "The address has no valid host, as example.com in https://example.com/page.")
+        raise Refusal("url", "url.host")
     if not port:
         return host, None
     if not (port.isascii() and port.isdigit()) or len(port) > 5 or not 0 < int(port) < 65536:
-        raise Refusal("url", f"The port {port[:10]!r} is not a number from 1 to 65535.")
+        raise Refusal("url", "url.port", port=repr(port[:10]))
     return host, int(port)
 
 

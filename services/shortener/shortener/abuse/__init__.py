@@ -1,0 +1,1 @@
+"""Abuse: reports of links that do harm, for administrators to look at. The quarantine itself is in `links.changing`."""

@@ -1,0 +1,39 @@
+"""What an account leaves behind is deleted by a job: there may be many links, on all shards."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from shortener.accounts.keys import keys_of, revoke_key
+from shortener.accounts.table import FIND_GONE, INSERT_GONE
+from shortener.links.changing import delete_link
+from shortener.links.listing import links_of
+from shortener.model import now, tf
+from tenfold import Transaction
+
+
+@tf.tasks.task(name="forget-owner", timeout="10m")
+async def forget_owner(owner: str) -> None:
+    """Deletes the keys and links of an account that is gone. May run again at any point.
+
+    A link that was made in the account's last moment may not be in the list yet; whoever lists it finds that the owner
+    is gone, and deletes it (`links.listing`).
+    """
+    await mark_gone(owner, now())
+    for key in await keys_of(owner):
+        await revoke_key(owner, key.id)
+    after = ""
+    while True:
+        page = await links_of(owner, after)
+        for link in page.links:
+            await delete_link(link.code, owner)
+        if not page.next:
+            return
+        after = page.next
+
+
+@tf.database.transaction(key="owner")
+async def mark_gone(tx: Transaction, owner: str, at: datetime) -> None:
+    """From now on no list of this owner's links grows."""
+    if await tx.one_or_none(FIND_GONE, owner=owner) is None:
+        await tx.run(INSERT_GONE, owner=owner, since=at)
