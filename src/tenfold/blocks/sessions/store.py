@@ -154,10 +154,15 @@ class Store:
             await self._end_chain(tx, plan.drop)
         if plan.new is not None:
             return await self._renew(tx, plan, plan.new)
-        row = None if plan.base is None else await self._living(tx, plan.base)
-        if row is None or not plan.patch:
+        if plan.base is None:
             return Outcome()
-        return await self._save(tx, row, plan.patch)
+        row = await self._living(tx, plan.base)
+        return self._ended(tx, plan.base) if row is None else await self._save(tx, row, plan.patch)
+
+    def _ended(self, tx: Transaction, id_: bytes) -> Outcome:
+        """It was revoked meanwhile, and nothing of this request brings it back."""
+        tx.on_commit(lambda: self._memory.drop(id_))
+        return Outcome()
 
     async def _save(self, tx: Transaction, row: Any, patch: Patch) -> Outcome:
         now, values = self._clock.wall_us(), patched(msgspec.json.decode(row.data), patch)
@@ -168,11 +173,12 @@ class Store:
         return Outcome(row.id, version)
 
     async def _renew(self, tx: Transaction, plan: Plan, new: bytes) -> Outcome:
-        now, created, values, row = self._clock.wall_us(), self._clock.wall_us(), dict[str, Any](), None
+        now, values, row = self._clock.wall_us(), dict[str, Any](), None
+        created = now
         if plan.base is not None:
             row = await self._living(tx, plan.base, barrier=False)
             if row is None and not plan.fresh:
-                return Outcome()  # it was revoked meanwhile, and nothing of this request brings it back
+                return self._ended(tx, plan.base)
         if row is not None:
             if row.owner is None or row.owner == plan.owner:
                 values = msgspec.json.decode(row.data)
