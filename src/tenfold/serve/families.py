@@ -129,7 +129,7 @@ def of_numbers(numbers: Iterable[Number]) -> list[Family]:
 def _business(name: str, found: list[Number]) -> Family:
     first = found[0]
     # A sum may shrink (a refund), which a counter must not.
-    kind: Literal["counter", "gauge"] = "counter" if first.kind == "count" else "gauge"
+    kind: Literal["counter", "gauge"] = "counter" if first.kind in ("count", "visits") else "gauge"
     suffix = {"count": "", "sum": "_sum", "unique": "_today"}.get(first.kind, "")
     text = first.text or f"What the service counts as {name}."
     samples = tuple(Sample(each.labels, float(each.value)) for each in found)

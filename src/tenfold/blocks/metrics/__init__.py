@@ -138,7 +138,7 @@ class Metrics:
         """How many of a day's users had been there before, at most `within` days ago (1 to 366)."""
         if isinstance(within, bool) or not isinstance(within, int) or not 1 <= within <= 366:
             raise ContractError(f"within={within!r}: days from 1 to 366 are allowed.", code="TF-METRICS-VALUE")
-        return self._declared(Visits(check_name(name), within, text))
+        return self._declared(Visits(check_name(name), within, text, self._clock))
 
     def _declared(self, made: Declared) -> Declared:
         found = self._of.get(made.name)
@@ -196,17 +196,19 @@ class Metrics:
             series.forget(day)
         for each in self._of.values():
             if isinstance(each, Visits):
-                await self._note_visits(each, day)
+                await self._note_visits(each)
         while self._entered:
             self._entered = await self._store.fold() >= FOLD_BATCH
 
-    async def _note_visits(self, visits: Visits, day: int) -> None:
-        while taken := visits.visitors.take(day, FOLD_BATCH):
+    async def _note_visits(self, visits: Visits) -> None:
+        day, taken = visits.visitors.take(FOLD_BATCH)
+        while taken:
             try:
-                await self._store.visit(visits.name, taken, day, visits.within)
+                visits.returns += await self._store.visit(visits.name, taken, day, visits.within)
             except BaseException:
-                visits.visitors.untake(taken)
+                visits.visitors.untake(day, taken)
                 raise
+            day, taken = visits.visitors.take(FOLD_BATCH)
 
     def _series(self) -> Iterator[tuple[Series | UniqueSeries, str]]:
         for each in list(self._of.values()):
@@ -272,12 +274,15 @@ class Metrics:
 
     def numbers(self) -> list[Number]:
         """What this process has counted since it began; of unique counts what it has seen today."""
-        return [
-            Number(each.name, each.kind, each.unit, each.text, tuple(labels_of(series.labels).items()), series.total)
-            for each in self._of.values()
-            if not isinstance(each, Visits)
-            for series in each.series
-        ]
+        numbers = []
+        for each in self._of.values():
+            about = (each.name, each.kind, each.unit, each.text)
+            if isinstance(each, Visits):
+                numbers.append(Number(*about, (), each.returns))
+            else:
+                counted = [series for series in each.series if series.total or not each.labels]
+                numbers += [Number(*about, tuple(labels_of(of.labels).items()), of.total) for of in counted]
+        return numbers
 
     def stats(self) -> MetricsStats:
         """What the block itself is doing."""

@@ -17,10 +17,12 @@ from tenfold.blocks.metrics.policy import (
     Kind,
     check_amount,
     check_count,
+    day_of,
     label_key,
 )
 from tenfold.blocks.metrics.series import Entry, Series, UniqueSeries, Visitors
 from tenfold.blocks.metrics.sketch import hash_of
+from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError
 
 Enter = Callable[[Transaction, Entry], Awaitable[None]]
@@ -145,16 +147,19 @@ class Visits:
 
     kind: Kind = "visits"
 
-    def __init__(self, name: str, within: int, text: str) -> None:
+    def __init__(self, name: str, within: int, text: str, clock: Clock) -> None:
+        self._clock = clock
         self.name = name
         self.within = within
         self.text = text
         self.unit = ""
         self.visitors = Visitors()
+        self.returns = 0
+        """Returns that this process has noted; for `/metrics`."""
 
     def add(self, who: str | int | bytes, /) -> None:
         """Takes a visitor; again on the same day changes nothing. `ContractError` for what is no text, int or bytes."""
-        self.visitors.add(hash_of(_bytes_of(who), self.name.encode()))
+        self.visitors.add(hash_of(_bytes_of(who), self.name.encode()), day_of(self._clock.wall_us()))
 
 
 def _bytes_of(who: Any) -> bytes:

@@ -170,44 +170,48 @@ class UniqueSeries:
 
 
 class Visitors:
-    """Who has come since the last look, for the day of that look. `add` from any thread."""
+    """Who has come on a day and is not noted yet. `add` from any thread."""
 
-    __slots__ = ("_day", "_lock", "_new", "_seen", "dropped")
+    __slots__ = ("_lock", "_new", "_seen", "_today", "dropped")
 
     SEEN_MAX = 200_000
     """Visitors of today that are remembered, so that they are not looked up again."""
     WAITING_MAX = 100_000
-    """Visitors that may wait for the database; more are not counted, and `dropped` says how many."""
+    """Visitors of a day that may wait for the database; more are not counted, and `dropped` says how many."""
 
     def __init__(self) -> None:
         self.dropped = 0
         self._lock = threading.Lock()
-        self._day: int | None = None
+        self._today = 0
         self._seen: set[int] = set()
-        self._new: set[int] = set()
+        self._new: dict[int, set[int]] = {}
 
-    def add(self, number: int) -> None:
+    def add(self, number: int, day: int) -> None:
         """Takes a visitor's hash."""
         with self._lock:
+            if day != self._today or len(self._seen) >= self.SEEN_MAX:
+                self._today = day
+                self._seen.clear()
             if number in self._seen:
                 return
-            if len(self._new) >= self.WAITING_MAX:
+            new = self._new.setdefault(day, set())
+            if len(new) >= self.WAITING_MAX:
                 self.dropped += 1
                 return
-            if len(self._seen) >= self.SEEN_MAX:
-                self._seen.clear()
             self._seen.add(number)
-            self._new.add(number)
+            new.add(number)
 
-    def take(self, day: int, limit: int) -> list[int]:
-        """At most `limit` visitors to look up for `day`; give back with `untake` what could not be."""
+    def take(self, limit: int) -> tuple[int, list[int]]:
+        """A day and at most `limit` of its visitors to look up, none when there are none; give back with `untake` what
+        could not be noted."""
         with self._lock:
-            if day != self._day:
-                self._day, self._seen = day, set(self._new)
-            taken = [self._new.pop() for _ in range(min(limit, len(self._new)))]
-        return sorted(taken)
+            self._new = {day: new for day, new in self._new.items() if new}
+            day = min(self._new, default=0)
+            new = self._new.get(day, set())
+            taken = [new.pop() for _ in range(min(limit, len(new)))]
+        return day, sorted(taken)
 
-    def untake(self, numbers: list[int]) -> None:
+    def untake(self, day: int, numbers: list[int]) -> None:
         """They are looked up another time."""
         with self._lock:
-            self._new.update(numbers)
+            self._new.setdefault(day, set()).update(numbers)
