@@ -15,7 +15,7 @@ from tenfold import Column
 from tenfold.blocks.database import Database, DatabaseConfig, Transaction, sharded_by
 from tenfold.blocks.database.types import Int64, Text
 from tenfold.blocks.tasks import Tasks
-from tenfold.core.clock import SYSTEM_CLOCK, Clock
+from tenfold.core.clock import SYSTEM_CLOCK, Clock, SystemClock
 from tenfold.core.randomness import SYSTEM_RANDOMNESS
 
 
@@ -119,3 +119,29 @@ def run(work: Awaitable[Any]) -> Any:
 
 def _unexpected(error: BaseException) -> None:
     raise AssertionError(f"the database asked for a new process: {error}")
+
+
+class Ahead(SystemClock):
+    """The machine's clock, which a test may put forward: monotonic time, as after a pause, and wall time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ahead_s = 0.0
+
+    def advance(self, seconds: float) -> None:
+        """Moves both on."""
+        self._ahead_s += seconds
+        self.put_off(self.offset_s + seconds)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self._ahead_s
+
+
+async def bury(observer: Process) -> int:
+    """Lets an observer with an `Ahead` clock look until whoever is silent is dead; how many jobs came back."""
+    clock, count = observer.clock, 0
+    assert isinstance(clock, Ahead)
+    for _ in range(5):
+        count += await observer.tasks.worker.leases.look()
+        clock.advance(4)
+    return count

@@ -246,7 +246,13 @@ def test_reads_in_a_job_see_what_the_enqueuer_wrote(kit: Kit, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("args", "why"),
-    [(("text",), "int"), ((), "number"), ((1, 2, 3), "argument"), ((1, "x" * 70_000), "65,536"), ((1, object()), "unsupported")],
+    [
+        (("text",), "int"),
+        ((), "number"),
+        ((1, 2, 3), "argument"),
+        ((1, "x" * 70_000), "65,536"),
+        ((1, object()), "unsupported"),
+    ],
 )
 def test_arguments_that_do_not_fit_are_refused_and_nothing_is_written(
     kit: Kit, tmp_path: Path, args: tuple[Any, ...], why: str

@@ -99,10 +99,9 @@ class Finishing:
 
 
 def _tell(error: Exception, failures: int) -> None:
-    if not isinstance(error, TenfoldError):
-        log.exception("Finished jobs cannot be written down, and are tried again.")
-    elif failures == 1:
-        log.warning("Finished jobs cannot be written down, and are tried again: %s", error)
+    if failures == 1:
+        trace = None if isinstance(error, TenfoldError) else error
+        log.warning("Finished jobs cannot be written down, and are tried again: %s", error, exc_info=trace)
 
 
 async def _write(tx: Transaction, finishes: list[Finish]) -> set[tuple[str, int]]:

@@ -352,7 +352,6 @@ async def _rung(event: asyncio.Event, limit_s: float) -> None:
 
 
 def _complain(error: Exception, failures: int) -> None:
-    if not isinstance(error, TenfoldError):
-        log.error("A worker's step failed, and is tried again.", exc_info=error)
-    elif failures == 1:
-        log.warning("The worker waits for the database: %s", error)
+    if failures == 1:
+        trace = None if isinstance(error, TenfoldError) else error
+        log.warning("A step of the worker failed, and is tried again: %s", error, exc_info=trace)
