@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from shortener import settings
 from shortener.links.hosts import canonical_host
-from shortener.refusal import Refusal
 from shortener.links.urls import host_of
+from shortener.refusal import Refusal
 
 _HOST = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?\Z")
 

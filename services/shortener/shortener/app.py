@@ -26,7 +26,7 @@ from tenfold import Probe, TenfoldError
 
 
 async def follow(request: Request) -> Response:
-    """`GET /CODE` and `GET /api/v1/CODE` when the hot route has no answer: not cached yet, ended, none, in quarantine."""
+    """`GET /CODE` and `GET /api/v1/CODE` when the hot route has no answer: not cached, ended, none, in quarantine."""
     link = await live_link(request.path_params["code"])
     if link.quarantined is not None:
         return await home.warning(request, link)
@@ -151,6 +151,4 @@ starlette = Starlette(
 )
 starlette.router.redirect_slashes = False
 
-app = tf.asgi(
-    Probe(tf, starlette), hot={**static.routes, "/{code}": warm_redirect, "/api/v1/{code}": warm_redirect}
-)
+app = tf.asgi(Probe(tf, starlette), hot={**static.routes, "/{code}": warm_redirect, "/api/v1/{code}": warm_redirect})

@@ -1,5 +1,5 @@
-"""How often somebody may do something. A `[[limit]]` of the same name in tenfold.toml replaces one; `TENFOLD_LIMITS=off`
-switches all off.
+"""How often somebody may do something. A `[[limit]]` of the same name in tenfold.toml replaces one, and
+`TENFOLD_LIMITS=off` switches all off.
 
 What is counted by address is not counted for programs on this machine itself: all of them have one address, and whoever
 is there needs no quota to do harm. So `tenfold prove` and `tenfold load` work as they are. The setting

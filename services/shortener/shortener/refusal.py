@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from shortener.words import ENGLISH, Words
 
 
@@ -13,7 +15,7 @@ class Refusal(Exception):
     it. `status` is the HTTP status.
     """
 
-    def __init__(self, field: str, key: str, *, status: int = 400, **values: object) -> None:
+    def __init__(self, field: str, key: str, *, status: int = 400, **values: Any) -> None:
         self.field = field
         self.key = f"refusal.{key}"
         self.status = status

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortener.refusal import Refusal
 from shortener.links.urls import LENGTH_LIMIT, canonical_url, host_of
+from shortener.refusal import Refusal
 
 OWN = frozenset({"sho.example", "93.184.216.34"})
 

@@ -44,4 +44,5 @@ def upgrade() -> None:
 def add_text(name: str, length: int) -> None:
     """Adds a column with its CHECK in one statement: another way SQLite would copy the whole table."""
     kind = tenfold.Text(length).compile(op.get_bind().dialect)
-    op.execute(f'ALTER TABLE links ADD COLUMN {name} {kind} CONSTRAINT ck_links_{name} CHECK (length("{name}") <= {length})')
+    check = f'CONSTRAINT ck_links_{name} CHECK (length("{name}") <= {length})'
+    op.execute(f"ALTER TABLE links ADD COLUMN {name} {kind} {check}")

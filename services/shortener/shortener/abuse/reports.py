@@ -66,9 +66,7 @@ async def open_reports() -> list[Report]:
 
 @tf.database.transaction()
 async def _insert(tx: Transaction, made: Report) -> None:
-    await tx.run(
-        INSERT_REPORT, id=made.id, code=made.code, reason=made.reason, text=made.text, created=made.created
-    )
+    await tx.run(INSERT_REPORT, id=made.id, code=made.code, reason=made.reason, text=made.text, created=made.created)
 
 
 @tf.database.transaction()

@@ -15,7 +15,7 @@ _FEW = 4
 
 
 def check_name(text: str) -> str:
-    """The name in its one spelling (lower case), else `Refusal`: 3 to 32 letters, digits, `.`, `-`, `_`, not reserved."""
+    """The name in its one spelling (lower case), else `Refusal`: 3 to 32 letters, digits, `.-_`, not reserved."""
     name = text.strip().lower()
     if not name:
         raise Refusal("name", "name.empty")

@@ -48,9 +48,7 @@ _COLUMNS = (_k.owner, _k.id, _k.hash, _k.label, _k.rights, _k.name, _k.created, 
 FIND_KEY = select(*_COLUMNS).where(_k.owner == bindparam("owner"), _k.id == bindparam("id"))
 LIST_KEYS = select(*_COLUMNS).where(_k.owner == bindparam("owner")).order_by(_k.created, _k.id)
 INSERT_KEY = insert(api_keys)
-USE_KEY = (
-    update(api_keys).where(_k.owner == bindparam("of"), _k.id == bindparam("which")).values(used=bindparam("at"))
-)
+USE_KEY = update(api_keys).where(_k.owner == bindparam("of"), _k.id == bindparam("which")).values(used=bindparam("at"))
 DELETE_KEY = delete(api_keys).where(_k.owner == bindparam("owner"), _k.id == bindparam("id"))
 DELETE_KEYS = delete(api_keys).where(_k.owner == bindparam("owner"))
 

@@ -1,4 +1,4 @@
-"""What clients ask for: a link, or a change of one. Read from JSON or from a form, then judged. Pure but for the time."""
+"""What clients ask for: a link, or a change of one, read from JSON or a form, then judged. Pure but for the time."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ class Change:
     """What an owner wants different; what is UNSET stays. `expires` and `max_visits` None: no such end."""
 
     url: str | Unset = UNSET
-    expires: datetime | None | Unset = UNSET
-    max_visits: int | None | Unset = UNSET
+    expires: datetime | Unset | None = UNSET
+    max_visits: int | Unset | None = UNSET
 
     def applied(self, link: Link) -> Link:
         """The link as it is to be."""

@@ -47,9 +47,7 @@ DELETE_LINK = (
     .values(url="", deleted=bindparam("at"), owner=None, expires=None, max_visits=None, quarantine_reason=None)
 )
 SPEND_LINK = update(links).where(OF).values(spent=bindparam("at"))
-QUARANTINE_LINK = (
-    update(links).where(OF).values(quarantined=bindparam("at"), quarantine_reason=bindparam("reason"))
-)
+QUARANTINE_LINK = update(links).where(OF).values(quarantined=bindparam("at"), quarantine_reason=bindparam("reason"))
 
 
 @dataclass(frozen=True, slots=True)

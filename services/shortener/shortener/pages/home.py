@@ -64,12 +64,10 @@ async def submit(request: Request) -> Response:
         await quotas.for_link(request, owner)
         made = await make_link(wanted)
     except Refusal as refusal:
-        return await page(
-            request, "home.html", refusal.status, refusal=refusal, **_form(request, values), made=None
-        )
+        return await page(request, "home.html", refusal.status, refusal=refusal, **_form(request, values), made=None)
     except TenfoldError as error:  # a full disk, a database that is moving, a limit: what was typed stays in the form
-        refusal = refusal_of(error, words_of(request))
-        again = await page(request, "home.html", error.status, refusal=refusal, **_form(request, values), made=None)
+        said = refusal_of(error, words_of(request))
+        again = await page(request, "home.html", error.status, refusal=said, **_form(request, values), made=None)
         return with_retry(again, error)
     return see(f"/?made={made.code}")
 

@@ -88,9 +88,7 @@ async def _report(
     request: Request, values: Values, refusal: Refusal | None = None, *, thanks: bool = False
 ) -> Response:
     status = refusal.status if refusal else 200
-    return await page(
-        request, "report.html", status, refusal=refusal, values=values, reasons=REASONS, thanks=thanks
-    )
+    return await page(request, "report.html", status, refusal=refusal, values=values, reasons=REASONS, thanks=thanks)
 
 
 async def _decide(

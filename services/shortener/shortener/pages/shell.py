@@ -8,11 +8,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import jinja2
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from shortener.accounts.who import Who, person
+from shortener.accounts.who import person
 from shortener.answers import PAGE_HEADERS
 from shortener.model import tf
 from shortener.refusal import Refusal
@@ -37,7 +36,6 @@ _INPUTS = (
     "url", "alias", "expires", "max_visits", "body", "name", "password", "old", "label", "code", "reason", "text",
     "leave",
 )  # fmt: skip
-_token_field = _templates.from_string('<input type="hidden" name="csrf" value="{{ csrf }}">')
 _templates.globals["asset"] = static.url
 
 Values = dict[str, str]
@@ -55,22 +53,15 @@ async def page(
 
     `refusal` is shown at its field; one whose field this page has not is shown above its form.
     """
-    return _render(request, template, status, refusal, await person(), await tf.sessions.csrf_token(), values)
-
-
-def _render(
-    request: Request, template: str, status: int, refusal: Refusal | None, who: Who | None, csrf: str, values: Any
-) -> Response:
-    words = words_of(request)
-    errors = dict.fromkeys(_INPUTS, "")
+    values["errors"] = errors = dict.fromkeys(_INPUTS, "")
     if refusal is not None:
-        errors[refusal.field if refusal.field in errors else "body"] = refusal.said(words)
-    field = _token_field.render(csrf=csrf)
-    common = {
-        "t": words, "who": who, "here": request.url.path, "languages": _LANGUAGES, "errors": errors,
-        "failed": refusal is not None, "token": lambda: Markup(field),
-        "endings": ENDINGS,
-    }  # fmt: skip
+        errors[refusal.field if refusal.field in errors else "body"] = refusal.said(words_of(request))
+    values |= {"who": await person(), "csrf": await tf.sessions.csrf_token(), "failed": refusal is not None}
+    return _render(request, template, status, values)
+
+
+def _render(request: Request, template: str, status: int, values: dict[str, Any]) -> Response:
+    common = {"t": words_of(request), "here": request.url.path, "languages": _LANGUAGES, "endings": ENDINGS}
     text = _templates.get_template(template).render(**(common | values))
     return Response(text, status, PAGE_HEADERS, "text/html")
 
@@ -81,9 +72,8 @@ async def error_page(request: Request, status: int, title: str, sentence: str) -
         who, csrf = await person(), await tf.sessions.csrf_token()
     except TenfoldError:
         who, csrf = None, ""
-    return _render(
-        request, "error.html", status, None, who, csrf, {"number": status, "title": title, "sentence": sentence}
-    )
+    values = {"number": status, "title": title, "sentence": sentence, "who": who, "csrf": csrf}
+    return _render(request, "error.html", status, values)
 
 
 def see(path: str) -> Response:
@@ -92,7 +82,7 @@ def see(path: str) -> Response:
 
 
 async def read_form(request: Request, names: tuple[str, ...], *, guarded: bool = True) -> Values:
-    """The fields of a form, without the spaces around them (but for passwords); `Refusal` when the body is no such form.
+    """The fields of a form, without the spaces around them (but for passwords); `Refusal` when the body is no form.
 
     Every form carries a token of its visitor. It is demanded of forms that act for somebody (`guarded`), and of every
     visitor who is logged in. The others do only what anybody may do with a program too; of them it is enough that the
@@ -121,7 +111,7 @@ def parse_form(body: bytes, content_type: str, names: tuple[str, ...]) -> Values
 
 
 def refusal_of(error: TenfoldError, words: Words) -> Refusal:
-    """What a person is told of a block that cannot: a full disk, a moving database, a limit. Reraises what is not said."""
+    """What a person is told of a full disk, a moving database, a limit. Reraises what is not for them."""
     if not error.public:
         raise error
     key = f"error.status.{error.status}"

@@ -1,4 +1,4 @@
-"""The subscriber that counts visits: a batch becomes one transaction for each link in it, whatever the number of visits."""
+"""The subscriber that counts visits: a batch becomes one transaction for each link in it, however many its visits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from shortener.visits.table import (
 from tenfold import Event, Transaction
 
 REFERRERS = 100
-"""Hosts that a link's day names; visits from further ones are `OTHER`, so that nobody fills the table with inventions."""
+"""Hosts that a link's day names; visits from further ones are `OTHER`, so that nobody fills the table."""
 AT_ONCE = 8
 """Links that are counted at a time."""
 
@@ -64,7 +64,7 @@ def tallies(batch: Iterable[Event]) -> dict[str, Tally]:
 
 @tf.database.transaction(key="code")
 async def add_visits(tx: Transaction, code: str, counts: list[tuple[str, str, str, int]], at: datetime) -> None:
-    """Adds counts (day, kind, value, visits) to a link; none for a link that is gone. Ends a link whose visits are made."""
+    """Adds counts (day, kind, value, visits) to a link that is there. Ends a link whose visits are made."""
     link = await tx.one_or_none(FIND_LINK, code=code)
     if link is None or link.deleted is not None:
         return
@@ -100,9 +100,7 @@ def bounded(counts: Iterable[tuple[str, str, str, int]], stored: Tally) -> Tally
     return dict(kept)
 
 
-async def _add_to_day(
-    tx: Transaction, code: str, key: tuple[str, str, str], count: int, before: int | None
-) -> None:
+async def _add_to_day(tx: Transaction, code: str, key: tuple[str, str, str], count: int, before: int | None) -> None:
     day, kind, value = key
     if before is None:
         await tx.run(BEGIN_DAY, code=code, day=day, kind=kind, value=value, count=count)

@@ -19,8 +19,8 @@ TOP = 10
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Visits of a link. `days` has every day of the span, the quiet ones too; `referrers` and `devices` are of the span,
-    the most frequent first; `total` and `last` are of all times."""
+    """Visits of a link. `days` has every day of the span, the quiet ones too; `referrers` and `devices` are of the
+    span, the most frequent first; `total` and `last` are of all times."""
 
     total: int
     last: datetime | None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ class Words:
         self.language = language
         self.texts = texts
 
-    def __call__(self, key: str, /, count: int | None = None, **values: object) -> str:
+    def __call__(self, key: str, /, count: int | None = None, **values: Any) -> str:
         """The text under `key`, filled with `values`.
 
         With a `count`, the one under `key.one` or `key.other`; the text calls it `{count}`.
@@ -42,11 +42,11 @@ class Words:
         at = moment.astimezone(UTC)
         return self("date.moment", day=self.day(at), hour=f"{at:%H}", minute=f"{at:%M}")
 
-    def day(self, moment: datetime) -> str:
+    def day(self, moment: date) -> str:
         """The day of a moment, as people write it."""
         return self("date.day", year=moment.year, month=self(f"date.month.{moment.month}"), day=moment.day)
 
-    def short_day(self, moment: datetime) -> str:
+    def short_day(self, moment: date) -> str:
         """The day without its year, for an axis."""
         return self("date.short", month=self(f"date.short_month.{moment.month}"), day=moment.day)
 
@@ -68,7 +68,7 @@ ENGLISH = CATALOGS["en"]
 
 
 def chosen(wish: str, accepted: str) -> Words:
-    """The language that a visitor chose (`wish`), else the first known one of an Accept-Language header, else English."""
+    """The language that a visitor chose (`wish`), else the first known one of an Accept-Language, else English."""
     if wish in CATALOGS:
         return CATALOGS[wish]
     ranked: list[tuple[float, str]] = []
