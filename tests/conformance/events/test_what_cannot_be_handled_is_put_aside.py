@@ -1,0 +1,211 @@
+"""A poison event: batches are halved down to it, it is parked, the rest goes on; a replay brings it back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from events_lab import Lab, Node, run, until
+
+from tenfold.blocks.events import runner
+from tenfold.blocks.events.policy import STREAK
+from tenfold.core.errors import NotFound, Unavailable
+from tenfold.core.retry import Backoff
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits between tries that a test can wait for."""
+    monkeypatch.setattr(runner, "AGAIN", Backoff(first_s=0.001, limit_s=0.002))
+
+
+class Poisoned:
+    """A subscriber whose handler refuses some codes; with `alone`, each event in a transaction of its own."""
+
+    def __init__(self, node: Node, *, alone: bool, **options: Any) -> None:
+        self.node, self.alone, self.refuses = node, alone, {"poison"}
+        self.sizes: list[int] = []
+        node.events.subscriber("link.made", name="ill", start="beginning", **options)(self.handle)
+
+    async def handle(self, batch: list[Any]) -> None:
+        codes = [event.data["code"] for event in batch]
+        self.sizes.append(len(codes))
+        if not self.alone and self.refuses & set(codes):
+            raise ValueError("poison")
+        for code in codes:
+            if code in self.refuses:
+                raise ValueError("poison")
+            await self.node.count(code)
+
+
+async def published(lab: Lab, codes: list[str]) -> None:
+    writer = Node()
+    async with lab.running(writer):
+        for code in codes:
+            await writer.publish(code)
+
+
+def test_the_batch_is_halved_and_only_the_event_is_parked(lab: Lab) -> None:
+    node = Node()
+    ill = Poisoned(node, alone=False, batch=16, park_after=3)
+    codes = [f"c{n}" for n in range(11)] + ["poison"] + [f"c{n}" for n in range(11, 30)]
+
+    async def work() -> None:
+        await published(lab, codes)
+        async with lab.running(node):
+            await until(lambda: node.events.stats().subscribers[0].delivered == 30)
+            counts = [await node.counted(code) for code in codes if code != "poison"]
+            assert counts == [1] * 30
+            (parked,) = await node.events.parked("ill")
+            assert parked.event.data == {"code": "poison"}
+            assert parked.error == "ValueError: poison"
+            assert (await node.events.subscribers())[0].parked == 1
+
+    run(work())
+    assert ill.sizes[:4] == [16, 16, 16, 8], "tried three times, then halved"
+    assert ill.sizes.count(1) >= 3
+    assert ill.sizes[-1] > 1, "and later batches are whole again"
+
+
+def test_a_batch_that_has_taken_effect_in_part_is_parked_whole_and_nothing_is_done_twice(lab: Lab) -> None:
+    node = Node()
+    ill = Poisoned(node, alone=True, batch=4, park_after=2)
+
+    async def work() -> None:
+        await published(lab, ["a", "b", "poison", "c", "d", "e"])
+        async with lab.running(node):
+            await until(lambda: node.events.stats().subscribers[0].delivered == 2)
+            assert [parked.event.data["code"] for parked in await node.events.parked()] == ["a", "b", "poison", "c"]
+            assert [await node.counted(code) for code in "abcde"] == [1, 1, 0, 1, 1]
+            ill.refuses.clear()
+            assert await node.events.replay("ill", (await node.events.parked())[2].event.seq) == 4
+            await until_gone(node)
+            codes = ["a", "b", "poison", "c", "d", "e"]
+            assert [await node.counted(code) for code in codes] == [1] * 6
+
+    run(work())
+
+
+async def until_gone(node: Node) -> None:
+    for _ in range(2_000):
+        if not await node.events.parked():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it stays parked")
+
+
+def test_a_replay_that_fails_stays_parked_with_its_new_error(lab: Lab) -> None:
+    node = Node()
+    ill = Poisoned(node, alone=False, batch=1, park_after=1)
+
+    async def work() -> None:
+        await published(lab, ["poison", "a"])
+        async with lab.running(node):
+            await until(lambda: node.events.stats().subscribers[0].delivered == 1)
+            tries = len(ill.sizes)
+            assert await node.events.replay("ill") == 1
+            await until(lambda: len(ill.sizes) > tries)
+            for _ in range(2_000):
+                (parked,) = await node.events.parked(after=0)
+                if not parked.asked:
+                    break
+                await asyncio.sleep(0.005)
+            assert not parked.asked
+            with pytest.raises(NotFound, match="has not parked"):
+                await node.events.replay("ill", 10**6)
+            with pytest.raises(NotFound, match="has not parked"):
+                await node.events.replay("nobody")
+
+    run(work())
+
+
+def test_what_is_away_is_waited_for_and_nothing_is_parked(lab: Lab) -> None:
+    node, tries = Node(), []
+
+    @node.events.subscriber("link.made", name="ill", start="beginning", park_after=1)
+    async def away(batch: list[Any]) -> None:
+        tries.append(batch)
+        if len(tries) < 20:
+            raise Unavailable("The mail server is away.")
+
+    async def work() -> None:
+        await published(lab, ["a"])
+        async with lab.running(node):
+            await until(lambda: node.events.stats().subscribers[0].delivered == 1)
+            assert not await node.events.parked()
+
+    run(work())
+
+
+def test_when_everything_fails_it_is_not_the_events_and_parking_ends(lab: Lab) -> None:
+    node = Node()
+    ill = Poisoned(node, alone=False, batch=1, park_after=1)
+    codes = [f"c{n}" for n in range(STREAK + 3)]
+    ill.refuses = set(codes)
+
+    async def work() -> None:
+        await published(lab, codes)
+        async with lab.running(node):
+            await until(lambda: len(ill.sizes) > 3 * STREAK)
+            assert len(await node.events.parked()) == STREAK
+            ill.refuses = set()
+            await until(lambda: node.events.stats().subscribers[0].delivered == 3)
+            await node.events.replay("ill")
+            await until_gone(node)
+            assert [await node.counted(code) for code in codes] == [1] * len(codes)
+
+    run(work())
+
+
+def test_none_tries_for_ever(lab: Lab) -> None:
+    node = Node()
+    ill = Poisoned(node, alone=False, batch=4, park_after=None)
+
+    async def work() -> None:
+        await published(lab, ["poison", "a"])
+        async with lab.running(node):
+            await until(lambda: len(ill.sizes) > 30)
+            assert not await node.events.parked()
+            ill.refuses.clear()
+            await until(lambda: node.events.stats().subscribers[0].delivered == 2)
+
+    run(work())
+
+
+def test_an_event_that_ends_its_process_each_time_is_parked(lab: Lab) -> None:
+    """Each process claims it, dies in the handler, and the next one finds the lease over."""
+
+    async def work() -> None:
+        await published(lab, ["deadly", "a"])
+        for _ in range(3):
+            victim = Node()
+            await dies_of_it(lab, victim)
+        last = Node()
+        last.listens(name="ill", batch=1, park_after=3)
+        async with lab.running(last):
+            await until(lambda: last.codes == ["a"])
+            (parked,) = await last.events.parked()
+            assert parked.event.data == {"code": "deadly"}
+            assert "ended" in parked.error
+
+    run(work())
+
+
+async def dies_of_it(lab: Lab, victim: Node) -> None:
+    """A process that takes the cursor from one that is gone, and is killed in the handler."""
+    begun: list[object] = []
+
+    async def deadly(batch: list[Any]) -> None:
+        begun.append(batch)
+        await asyncio.Event().wait()
+
+    victim.events.subscriber("link.made", name="ill", start="beginning", batch=1, park_after=3)(deadly)
+    async with lab.running(victim):
+        await until(lambda: begun)
+        victim.die()
+    # What its lease would take to run out.
+    lab.kit.outside(f"UPDATE {lab.log.replace('tf_event', 'tf_cursor')} SET epoch = epoch + 1")
+    release = Node()
+    await release.database.start(lab.config, print)
+    await release.database.stop()
