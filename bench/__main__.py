@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("database", "postgres", "copy", "moves", "door", "balancing", "cache", "start", "http", "checkers")
+ALL = ("database", "postgres", "copy", "moves", "door", "balancing", "cache", "sessions", "start", "http", "checkers")
 
 
 def main() -> None:

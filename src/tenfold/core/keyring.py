@@ -22,7 +22,7 @@ KEY_BYTES = 32
 ID_BYTES = 4
 """What names a key in a signature: the beginning of its SHA-256."""
 LOOK_EVERY_S = 1.0
-"""How often a process that signs looks whether there is a newer key."""
+"""How often a process looks whether there is another ring than the one it knows."""
 KEYS_MAX = 100
 
 _STALE = (0, 0, 0)
@@ -80,14 +80,19 @@ class KeyRing:
         self._by_name: dict[bytes, RingKey] = {}
         self._seen = _STALE
         self._look_after = float("-inf")
+        self.readings = 0
+        """How often the file was read: what was verified by the keys before may be verified by none now."""
 
     def signing(self) -> RingKey:
         """The key that signs. Raises what stands against reading or making the file."""
-        now = self._clock.monotonic()
+        self.look(self._clock.monotonic())
+        return self._keys[0]
+
+    def look(self, now: float) -> None:
+        """Looks at the file, once a second; `now` in monotonic seconds. Raises as `signing` does."""
         if now >= self._look_after:
             self._look()
             self._look_after = now + LOOK_EVERY_S
-        return self._keys[0]
 
     def named(self, name: bytes) -> RingKey | None:
         """The key of this name, or None; the file is looked at before that is said."""
@@ -132,6 +137,7 @@ class KeyRing:
             self._keys = self._read()
             self._by_name = {key.name: key for key in self._keys}
             self._seen = seen
+            self.readings += 1
 
     def _identity(self) -> tuple[int, int, int] | None:
         with storage_errors("read", self.path):

@@ -74,7 +74,7 @@ class Sessions:
         self._look_after = float("-inf")
         self._reads = self._loads = self._writes = self._refused = 0
         self._cookie, self._always_secure = b"session", False
-        self._ring: KeyRing | None = None
+        self._reader: cookie.Reader | None = None
         database.listen(TOPIC, self._store.heard)
 
     # -- lifecycle ----------------------------------------------------------------------------------------------------
@@ -103,8 +103,8 @@ class Sessions:
     def keep_keys_in(self, folder: Path) -> None:
         """Signs with the ring in this folder, which is made when there is none."""
         path = folder / SESSION_KEYS
-        if self._ring is None or self._ring.path != path:
-            self._ring = KeyRing(path, self._clock, self._randomness)
+        if self._reader is None or self._reader.ring.path != path:
+            self._reader = cookie.Reader(KeyRing(path, self._clock, self._randomness))
 
     def forget(self) -> None:
         """Forgets what this process remembers: it works with another database from now on."""
@@ -216,11 +216,12 @@ class Sessions:
         self._reads += 1
         visit = Visit(request, self._cookie, always_secure=self._always_secure)
         texts = cookie.texts_of(request.http["headers"], visit.name)
-        claim = cookie.read(self._keys(), texts) if texts else None
+        now = self._clock.monotonic()
+        read = self._cookies().read(texts, now) if texts else None
         record, frozen = None, False
-        if claim is not None:
-            id_ = cookie.hash_of(claim.id)
-            record = self._remembered(id_, claim.version)
+        if read is not None:
+            claim, id_ = read
+            record = self._remembered(id_, claim.version, now)
             if record is None:
                 record, frozen = await self._loaded(id_, claim.version)
                 if request.state is not None and _BLOCK in request.state:
@@ -234,8 +235,7 @@ class Sessions:
         request.before_answer(partial(self._answer, visit))
         return visit
 
-    def _remembered(self, id_: bytes, version: int) -> Record | None:
-        now = self._clock.monotonic()
+    def _remembered(self, id_: bytes, version: int, now: float) -> Record | None:
         if now >= self._look_after:
             self._look_after = now + LOOK_EVERY_S
             self._database.catch_up()
@@ -295,10 +295,13 @@ class Sessions:
         session.stored(record)
 
     def _keys(self) -> KeyRing:
-        if self._ring is None:
+        return self._cookies().ring
+
+    def _cookies(self) -> cookie.Reader:
+        if self._reader is None:
             self.keep_keys_in(Path.cwd() / ".tenfold" / "secrets")
-        assert self._ring is not None, "it was made just now"
-        return self._ring
+        assert self._reader is not None, "it was made just now"
+        return self._reader
 
     def _draw(self) -> bytes:
         return self._randomness.bytes(cookie.ID_SIZE)
