@@ -12,6 +12,7 @@ from sqlalchemy import MetaData
 
 from tenfold.blocks.database import Database, Holding
 from tenfold.blocks.limits import Limits
+from tenfold.blocks.tasks import Tasks
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import Unavailable
 from tenfold.core.randomness import Randomness, SeededRandomness
@@ -33,6 +34,7 @@ class FakeRuntime:
         self.jobs = 0
         self.holding = Holding()
         self.limits = Limits(Database(MetaData()), self.clock, self.randomness)
+        self.tasks = Tasks(Database(MetaData()), self.clock, self.randomness)
         self.look: Callable[[], object] = list
         self.counted: dict[str, Callable[[], object]] = {}
         self.fatal: Callable[[BaseException], None] | None = None

@@ -12,8 +12,9 @@ from tenfold.cli.main import EXIT_ERROR, Context
 from tenfold.cli.proving import running_map, target_of
 from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK
+from tenfold.core.errors import UsageError
 from tenfold.core.units import parse_duration
-from tenfold.prove.faults import KINDS, Faults, select, share
+from tenfold.prove.faults import KINDS, Faults, NodeFacts, select, share
 
 LASTING = ("pause", "clock-step", "disk-full")
 
@@ -45,7 +46,7 @@ def command(context: Context, /, node: str, **options: Any) -> int:
     target = target_of(place, running_map(place))
     deployment = LiveDeployment(place)
     how, amount, lasting = options["how"], options["amount"], options["lasting"]
-    victims = share(select(deployment.nodes(), node), amount)
+    victims = share(select(_running(deployment, node), node), amount)
     words = f"{how} " + ", ".join(f"{victim.name} (pid {victim.pid})" for victim in victims)
     words += f" for {lasting}" if how in LASTING else ""
     if not options["yes"]:
@@ -55,3 +56,14 @@ def command(context: Context, /, node: str, **options: Any) -> int:
     made = asyncio.run(faults.make(how, node, parse_duration(lasting), amount=amount))
     click.echo(made.detail)
     return 0 if made.effect else EXIT_ERROR
+
+
+def _running(deployment: LiveDeployment, wanted: str) -> list[NodeFacts]:
+    """The nodes that run. Raises `UsageError` when a worker is wanted where web servers run the jobs."""
+    nodes = deployment.nodes()
+    if wanted == "worker" and not any(node.role == "worker" for node in nodes):
+        raise UsageError(
+            "There is no worker: jobs run in the web servers.",
+            hint="`tenfold break web` kills one with its jobs; `tenfold scale worker=1` starts a worker.",
+        )
+    return nodes

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "abort": ("tenfold.cli.abort", "Undo the move that is open."),
     "finalize": ("tenfold.cli.finalize", "Close the way back."),
     "moves": ("tenfold.cli.moves", "List the moves that there were."),
+    "jobs": ("tenfold.cli.jobs", "Say which jobs wait, run and have failed; replay or cancel them."),
     "logs": ("tenfold.cli.logs", "Show what the processes have logged."),
     "run": ("tenfold.cli.run", "Run in the foreground, for containers and systemd."),
     "check": ("tenfold.cli.check", "Check the service against the contract without starting it."),

@@ -13,6 +13,8 @@ from tenfold.control.place import Place
 
 _COLOURS = {"running": "green", "starting": "yellow", "degraded": "yellow", "failed": "red", "stopped": "red"}
 
+_JOBS = {"waiting": "wait", "running": "run", "dead": "dead", "unknown": "of tasks that the code does not have"}
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
@@ -41,6 +43,7 @@ def status_lines(facts: Facts) -> list[str]:
         lines.append(click.style("  RATE LIMITS ARE OFF (TENFOLD_LIMITS=off): nobody is refused", fg="red", bold=True))
     if facts["database"] and facts["nodes"]:
         lines.append(_database_line(facts["database"]))
+    lines += _job_lines(facts["jobs"], bool(facts["workers"]))
     lines += _route_lines(facts) if facts["nodes"] else []
     lines += [f"  {sentence}" for sentence in facts["waiting"]]
     return lines + _move_lines(facts["move"]) + _advice(facts)
@@ -114,6 +117,15 @@ def _database_line(database: Facts) -> str:
     back = "; the way back to SQLite is open (`tenfold finalize` closes it)" if database["way_back"] else ""
     gate = "; WRITES WAIT" if database["gate"] == "held" else ""
     return f"  data        {database['backend']}, {database['where']}{gate}{back}"
+
+
+def _job_lines(jobs: Facts | None, workers: bool) -> list[str]:
+    """Nothing is said of a service without jobs."""
+    if jobs is None or not any(jobs.values()):
+        return []
+    said = [f"{jobs[name]:,} {words}" for name, words in _JOBS.items() if jobs[name] or name in ("waiting", "running")]
+    dead = "; `tenfold jobs --dead` lists them" if jobs["dead"] else ""
+    return [f"  jobs        {', '.join(said)}{'' if workers else ', in the web servers'}{dead}"]
 
 
 def _move_lines(move: Facts | None) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from tenfold.control.crew import role_of
+from tenfold.control.jobs import ask_jobs, totals
 from tenfold.control.place import Place
 from tenfold.core.errors import TenfoldError
 from tenfold.hosts import wire
@@ -41,8 +42,8 @@ def facts_of(place: Place, keeper: KeeperClient) -> Facts:
 
     `state` is `running`, `starting`, `failed`, `degraded` (something does not run that should) or `stopped`. `nodes`
     are the web servers with their version, traffic and private address, `workers` what runs jobs beside them (without
-    any the web servers do), `balancers` what stands before them; `public` says which of them has the door, `waiting`
-    what tenfold.toml asks for that has no effect on this step.
+    any the web servers do), `jobs` how many wait, run and are dead, `balancers` what stands before them; `public` says
+    which of them has the door, `waiting` what tenfold.toml asks for that has no effect on this step.
     """
     current = place.read_map()
     runs = _keeper_facts(keeper)
@@ -65,6 +66,7 @@ def facts_of(place: Place, keeper: KeeperClient) -> Facts:
         "nodes": nodes,
         "workers": workers,
         "balancers": balancers,
+        "jobs": _jobs(place) if any(node["ready"] for node in (*nodes, *workers)) else None,
         "public": _public(current),
         "routes": [msgspec.to_builtins(route) for route in current.routes] if current else [],
         "waiting": list(waiting(current)) if current else [],
@@ -124,6 +126,13 @@ def _open_move(place: Place, controller: Facts | None) -> Facts | None:
     with contextlib.suppress(TenfoldError):
         move = wire.call(place.run / f"{CONTROLLER}.sock", {"op": "move"}, 5.0)["move"]
         return dict(move) if move else None
+    return None
+
+
+def _jobs(place: Place) -> Facts | None:
+    """How many jobs wait, run and are dead; None when nobody can say so at once."""
+    with contextlib.suppress(TenfoldError):
+        return totals(ask_jobs(place, "counts", 2.0)["queues"])
     return None
 
 

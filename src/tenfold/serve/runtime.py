@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from tenfold.blocks.database import Holding
     from tenfold.blocks.limits import Limits
+    from tenfold.blocks.tasks import Tasks
     from tenfold.core.clock import Clock
     from tenfold.core.randomness import Randomness
     from tenfold.topology.map import Map
@@ -42,6 +43,11 @@ class Runtime(Protocol):
     @property
     def map(self) -> Map | None:
         """The map in force; None when the service runs without a keeper on its defaults."""
+        ...
+
+    @property
+    def tasks(self) -> Tasks:
+        """The jobs of the service."""
         ...
 
     @property

@@ -24,6 +24,7 @@ import uvloop
 
 from tenfold.core.errors import TenfoldError, UsageError
 from tenfold.core.files import allow_many_descriptors
+from tenfold.serve import jobs
 from tenfold.serve.access import AccessLog
 from tenfold.serve.asgi import ResponseAbortedError, TenfoldASGI
 from tenfold.serve.door import Door
@@ -105,6 +106,7 @@ class WebProcess:
             "map": self._adopt,
             "drain": self._begin_drain,
             "call_back": self._call_back,
+            "jobs": self._jobs,
         }
         node = NodeSocket(self._environment.socket_path, operations, listener_fd=self._listener.fileno())
         await node.start()
@@ -190,6 +192,9 @@ class WebProcess:
         self._calling_back.add(task)
         task.add_done_callback(self._calling_back.discard)
         return {}
+
+    async def _jobs(self, request: Facts) -> Facts:
+        return await jobs.answer(self._app.runtime.tasks, request)
 
     async def _begin_drain(self, _: Facts) -> Facts:
         self._leave()

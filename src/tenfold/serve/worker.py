@@ -20,6 +20,7 @@ import uvloop
 
 from tenfold.core.errors import TenfoldError, UsageError
 from tenfold.core.files import allow_many_descriptors
+from tenfold.serve import jobs
 from tenfold.serve.asgi import TenfoldASGI
 from tenfold.serve.environment import Environment, read_environment, read_map, stamp_of
 from tenfold.serve.errorlog import error_line, log_to_stderr
@@ -57,7 +58,7 @@ class WorkerProcess:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._leave)
         loop.add_signal_handler(signal.SIGINT, self._interrupted)
-        operations = {"status": self._status, "map": self._adopt, "drain": self._begin_drain}
+        operations = {"status": self._status, "map": self._adopt, "drain": self._begin_drain, "jobs": self._jobs}
         node = NodeSocket(self._environment.socket_path, operations)
         await node.start()
         watch = loop.create_task(self._watch())
@@ -126,6 +127,9 @@ class WorkerProcess:
             )
         await self._app.runtime.prepared(PREPARE_S)
         return {"epoch": self._map.epoch}
+
+    async def _jobs(self, request: Facts) -> Facts:
+        return await jobs.answer(self._app.runtime.tasks, request)
 
     async def _begin_drain(self, _: Facts) -> Facts:
         self._leave()

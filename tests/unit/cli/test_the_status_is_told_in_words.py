@@ -32,6 +32,7 @@ def facts(**more: Any) -> Facts:
         "nodes": [node("web-1", version="v4", traffic="on", address="127.0.0.1:23000")],
         "workers": [],
         "balancers": [],
+        "jobs": {"waiting": 0, "running": 0, "dead": 0, "unknown": 0},
         "engines": [],
         "public": {"door": "web", "tls": None},
         "routes": [],
@@ -84,6 +85,22 @@ def test_a_worker(more: Facts, says: str) -> None:
     lines = said(workers=[node("worker-2", **more), node("worker-1")])
     assert [line.split()[0] for line in lines[2:5]] == ["web-1", "worker-1", "worker-2"]
     assert lines[4].endswith(says)
+
+
+@pytest.mark.parametrize(
+    ("workers", "jobs", "says"),
+    [
+        (0, {"waiting": 1200}, "1,200 wait, 0 run, in the web servers"),
+        (1, {"running": 2}, "0 wait, 2 run"),
+        (1, {"dead": 3}, "0 wait, 0 run, 3 dead; `tenfold jobs --dead` lists them"),
+        (1, {"unknown": 3}, "0 wait, 0 run, 3 of tasks that the code does not have"),
+    ],
+)
+def test_jobs(workers: int, jobs: Facts, says: str) -> None:
+    told = {"waiting": 0, "running": 0, "dead": 0, "unknown": 0, **jobs}
+    lines = said(jobs=told, workers=[node("worker-1")] * workers)
+    assert lines[-1] == f"  jobs        {says}"
+    assert not any(line.startswith("  jobs") for line in said(jobs=None))
 
 
 def test_the_front_door() -> None:

@@ -16,7 +16,7 @@ from tenfold.blocks.tasks.errors import JobRefused, StaleAttempt
 from tenfold.blocks.tasks.job import Ending, Job, JobStatus, current_job
 from tenfold.blocks.tasks.policy import Retry, duration_us
 from tenfold.blocks.tasks.store import QueueCounts, Store
-from tenfold.blocks.tasks.task import Options, Order, Task, checked_priority, checked_queue
+from tenfold.blocks.tasks.task import Mark, Options, Order, Task, checked_priority, checked_queue
 from tenfold.blocks.tasks.worker import Counted, Worker
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError
@@ -84,7 +84,7 @@ class Tasks:
         unique: tuple[str, ...] | None = None,
         concurrency: int | None = None,
         keep: str | float = "0s",
-    ) -> Callable[[Callable[P, Awaitable[R]] | Callable[P, R]], Task[P, R]]:
+    ) -> Mark:
         """Marks a function as a task; `async def`, or `def`, which runs in a thread.
 
         `name` (default: the function's) is what jobs are stored under: it stays when the function moves. `unique`
@@ -104,7 +104,7 @@ class Tasks:
             keep_us=duration_us(keep, "keep"),
         )
 
-        def mark(function: Callable[P, Awaitable[R]] | Callable[P, R]) -> Task[P, R]:
+        def mark(function: Callable[..., Any], /) -> Task[Any, Any]:
             return self._declared(Task(self, function, name or function.__name__, options))
 
         return mark
@@ -206,6 +206,12 @@ class Tasks:
         """Makes a dead letter ready again by its id, or all of a task; how many."""
         count = await self._store.replay_all(job.name) if isinstance(job, Task) else await self._store.replay(job)
         if count:
+            self._bell.ring(URGENT)
+        return int(count)
+
+    async def replay_named(self, name: str) -> int:
+        """Makes all dead letters of a task ready again, also of one that the code does not have any more; how many."""
+        if count := await self._store.replay_all(name):
             self._bell.ring(URGENT)
         return int(count)
 
