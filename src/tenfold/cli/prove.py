@@ -28,7 +28,7 @@ from tenfold.core.errors import UsageError
 from tenfold.core.files import allow_many_descriptors, atomic_write, private_dir
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, SeededRandomness
 from tenfold.prove.connections import NAMES
-from tenfold.prove.faults import KINDS, is_balanced
+from tenfold.prove.faults import KINDS, NodeFacts, is_balanced
 from tenfold.prove.history import read_history
 from tenfold.prove.load import CLIENTS_MAX
 from tenfold.prove.moves import CHANGES, MOVE, MOVE_KILLED, beside
@@ -43,12 +43,14 @@ _COLOURS = {"holds": "green", "broken": "red", "vacuous": "yellow", "not run": "
 
 @dataclass(frozen=True)
 class Scale:
-    """How large a run is. `balanced` are the faults where balancers stand before several web servers."""
+    """How large a run is. `balanced` are the faults where balancers stand before several web servers;
+    `worker_kills` are added where workers run."""
 
     seconds: float
     rate: float
     recipes: tuple[Recipe, ...]
     balanced: tuple[Recipe, ...]
+    worker_kills: int
 
 
 QUICK = Scale(
@@ -67,6 +69,7 @@ QUICK = Scale(
         Recipe("kill", "keeper", 1),
         Recipe("pause", "web", 1, 3),
     ),
+    worker_kills=2,
 )
 FULL = Scale(
     300,
@@ -87,6 +90,7 @@ FULL = Scale(
         Recipe("pause", "web", 1, 10),
         Recipe("clock-step", "web", 1, 2),
     ),
+    worker_kills=10,
 )
 LONG = Scale(
     900,
@@ -108,6 +112,7 @@ LONG = Scale(
         Recipe("pause", "web", 3, 10),
         Recipe("clock-step", "web", 3, 2),
     ),
+    worker_kills=50,
 )
 MOVE_S = 3.0
 """Seconds that a run sets aside for a move; one that takes longer delays the faults after it."""
@@ -174,10 +179,10 @@ async def _prove(place: Place, scale: Scale, seed: int, options: dict[str, Any])
     seconds, rate = options["seconds"] or scale.seconds, options["rate"] or scale.rate
     randomness = SeededRandomness(seed)
     deployment = LiveDeployment(place)
-    balanced = is_balanced(await asyncio.to_thread(deployment.nodes))
+    nodes = await asyncio.to_thread(deployment.nodes)
     other = beside(current.step, await asyncio.to_thread(deployment.highest))
     stages = DOOR_STAGES if max(current.step, other) > 2 else MOVE_STAGES
-    recipes = _recipes(scale, seed, options, balanced=balanced, stages=stages)
+    recipes = _recipes(scale, seed, options, nodes=nodes, stages=stages)
     faults = schedule(recipes, seconds, randomness)
     if recipes and not faults:
         raise UsageError(
@@ -197,10 +202,14 @@ async def _prove(place: Place, scale: Scale, seed: int, options: dict[str, Any])
 
 
 def _recipes(
-    scale: Scale, seed: int, options: dict[str, Any], *, balanced: bool, stages: int = MOVE_STAGES
+    scale: Scale, seed: int, options: dict[str, Any], *, nodes: Sequence[NodeFacts], stages: int = MOVE_STAGES
 ) -> tuple[Recipe, ...]:
     """What happens in a run: faults of the scale, if they are wanted, a full disk, changes of the web tier, moves."""
-    faults = () if options["no_faults"] else scale.balanced if balanced else scale.recipes
+    faults = scale.balanced if is_balanced(nodes) else scale.recipes
+    if any(node.role == "worker" for node in nodes):
+        faults = (*faults, Recipe("kill", "worker", scale.worker_kills))
+    if options["no_faults"]:
+        faults = ()
     full = (Recipe("disk-full", "web", 1, 3),) if options["disk_full"] else ()
     more = tuple(recipe_in(text) for text in options["fault"])
     changes = tuple(Recipe(kind, "", 2 * options[kind], MOVE_S) for kind in CHANGES if options[kind])

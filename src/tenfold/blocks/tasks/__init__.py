@@ -3,7 +3,7 @@ happen exactly once."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, get_type_hints, overload
 
 import msgspec
 
@@ -122,6 +122,16 @@ class Order(Generic[P, R]):
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Enqueues a job in a transaction of its own (of `key`, when one was given); its id once it is committed."""
         return await self.task.tasks.enqueue_alone(self, args, kwargs)
+
+
+class Mark(Protocol):
+    """Makes a task of a function."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
 
 
 class Task(Generic[P, R]):
