@@ -62,9 +62,10 @@ async def _deferred(limits: Limits, exchange: Exchange, task: str) -> str | None
         return None
     if key is not None:
         await exchange.identify(key)
+    whose = {"user": await limits.who(), "address": limits.address()}
     entered = enter_scope(_scope_of_job(exchange.request))
     try:
-        return await limits.defer(task, request_facts(exchange.scope, body))
+        return await limits.defer(task, {**request_facts(exchange.scope, body), **whose})
     finally:
         leave_scope(entered)
 

@@ -109,7 +109,7 @@ class Limits:
             given = charges[0]
             rule = given[0]
             cost = given[2] if len(given) == 3 else rule.cost
-            if 0 < cost <= rule.burst and not self._sharing.on and not self.off:
+            if cost.__class__ is int and 0 < cost <= rule.burst and not self._sharing.on and not self.off:
                 return charge_one(rule, given[1], cost, int(self._monotonic() * NS))
         return self._charge(charges)
 
@@ -193,7 +193,7 @@ class Limits:
     async def defer(self, task: str, facts: Facts) -> str | None:
         """Makes a job of a request that was refused; its id, None when it cannot be one."""
         assert self.enqueue is not None, "asked only when it can"
-        job = await self.enqueue(task, {**facts, "user": await self.who(), "address": self.address()})
+        job = await self.enqueue(task, facts)
         self._deferred += job is not None
         return job
 

@@ -1,10 +1,11 @@
 """How several processes share one limit: prepaid tokens over one GCRA row. Values in, values out.
 
-A process takes a few tokens from the row (a lease) and spends them without asking. Tokens that are out could be spent
-all at once, much later than they were charged; so that this never adds up to more than the limit, the row counts what
-is out, and the bucket never fills higher than the burst less that. A process may spend its lease only until the end of
-the span of time after the one in which it was given, and says what it spent when it takes the next: tokens of a process
-that died count as out for at most two spans, and nobody has to know which processes there are.
+A process takes what its callers wait for, and a few tokens more (a lease), which it spends without asking. Tokens that
+are out on lease could be spent all at once, much later than they were charged; so that this never adds up to more than
+the limit, the row counts what is out, and the bucket never fills higher than the burst less that. A process may spend
+its lease only until the end of the span of time after the one in which it was given, and says what it spent when it
+takes the next: tokens of a process that died count as out for at most two spans, and nobody has to know which processes
+there are.
 
 For any stretch of time of length t of the database's clock, at most burst + t / interval tokens are spent by all
 processes together: as many as one process with the whole limit would allow.
@@ -35,7 +36,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Back:
-    """A lease that its process is done with: given in `span`, `granted` tokens, of which `left` were not spent."""
+    """What a process gives back: a lease of `granted` tokens from `span`, and all tokens that were `left` unspent."""
 
     span: int
     granted: int
@@ -47,23 +48,26 @@ NOTHING_BACK = Back(-1, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a process asks for: to give a lease back, and another of at least `need` and at most `want` tokens.
+    """What a process asks for: to give a lease back, tokens for those who wait `now`, and a lease of `more` tokens.
 
-    `owed_ns`: the bucket lacks at least this much (a process charged it before it shared the limit).
+    With less than `need` it takes none. `owed_ns`: the bucket lacks at least this much (a process charged it before it
+    shared the limit).
     """
 
     need: int = 0
-    want: int = 0
+    now: int = 0
+    more: int = 0
     back: Back = NOTHING_BACK
     owed_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a process gets: `tokens` (0 when there are not enough: then in `wait_ns` there may be), good for `valid_ns`
-    from the moment at which it asked. `room` is what others could still get."""
+    """What a process gets: `tokens` (0 when there are not enough: then in `wait_ns` there may be). Of them `leased` are
+    good for `valid_ns` from the moment at which it asked, the others are spent now. `room` is what is left."""
 
     tokens: int
+    leased: int
     room: int
     wait_ns: int
     valid_ns: int
@@ -72,39 +76,47 @@ class Grant:
 
 def lease(row: Row | None, now_ns: int, terms: Terms, ask: Ask) -> tuple[Row, Grant]:
     """The row after a lease was given back and another was taken, and what its process gets."""
-    row = _at(row or Row(now_ns, now_ns, terms.interval_ns, now_ns // SPAN_NS), now_ns, terms)
-    row = _settled(row, ask.back, terms)
+    row = row or Row(now_ns, now_ns, terms.interval_ns, now_ns // SPAN_NS)
+    row = _settled(_passed(_now(row, now_ns, terms), now_ns), ask.back)
     out_ns = (row.out + row.before) * terms.interval_ns
     tat_ns = max(row.tat_ns, now_ns + out_ns, now_ns + ask.owed_ns)
     room = max(0, terms.tolerance_ns - (tat_ns - now_ns)) // terms.interval_ns
-    tokens = min(ask.want, room) if room >= ask.need else 0
+    tokens = min(ask.now + ask.more, room) if room >= ask.need else 0
+    leased = max(0, tokens - ask.now)
     wait_ns = 0 if room >= ask.need else tat_ns + ask.need * terms.interval_ns - terms.tolerance_ns - now_ns
-    after = replace(row, tat_ns=tat_ns + tokens * terms.interval_ns, out=row.out + tokens)
-    return after, Grant(tokens, room - tokens, wait_ns, (row.span + 2) * SPAN_NS - now_ns, row.span)
+    after = replace(row, tat_ns=tat_ns + tokens * terms.interval_ns, out=row.out + leased)
+    return after, Grant(tokens, leased, room - tokens, wait_ns, (row.span + 2) * SPAN_NS - now_ns, row.span)
 
 
-def _at(row: Row, now_ns: int, terms: Terms) -> Row:
-    """The row at this time and under these terms."""
+def _now(row: Row, now_ns: int, terms: Terms) -> Row:
+    """The row by this clock and under these terms."""
     tat_ns, span = row.tat_ns, now_ns // SPAN_NS
     if row.at_ns > now_ns:  # the clock was set back: what was charged stays charged, counted from the new time
         tat_ns -= row.at_ns - now_ns
     if row.interval_ns != terms.interval_ns:
         tat_ns = converted(tat_ns, now_ns, Terms(row.interval_ns, terms.burst), terms)
-    out, before = row.out, row.before
-    if span > row.span + 1:
-        out = before = 0
-    elif span == row.span + 1:
-        out, before = 0, out
-    elif span < row.span - 1:  # set back so far that leases could outlive their span: they count for two whole ones
-        out, before, span = out + before, 0, span + 1
-    else:
-        span = row.span
-    return Row(tat_ns, now_ns, terms.interval_ns, span, out, before)
+    if span < row.span - 1:  # set back so far that leases could outlive their span: they count for two whole ones
+        return Row(tat_ns, now_ns, terms.interval_ns, span + 1, row.out + row.before)
+    return Row(tat_ns, now_ns, terms.interval_ns, row.span, row.out, row.before)
 
 
-def _settled(row: Row, back: Back, terms: Terms) -> Row:
+def _passed(row: Row, now_ns: int) -> Row:
+    """The row after the time that has passed: what is out may have been spent at the last moment, so until that moment
+    the bucket was not fuller than the burst less that."""
+    tat_ns, span, out, before = row.tat_ns, row.span, row.out, row.before
+    if now_ns >= (span + 1) * SPAN_NS:
+        tat_ns = max(tat_ns, (span + 1) * SPAN_NS + (out + before) * row.interval_ns)
+        span, out, before = span + 1, 0, out
+    if now_ns >= (span + 1) * SPAN_NS:
+        tat_ns = max(tat_ns, (span + 1) * SPAN_NS + before * row.interval_ns)
+        span, before = now_ns // SPAN_NS, 0
+    tat_ns = max(tat_ns, now_ns + (out + before) * row.interval_ns)
+    return replace(row, tat_ns=tat_ns, span=span, out=out, before=before)
+
+
+def _settled(row: Row, back: Back) -> Row:
     """The row without a lease: it is not out any more, and what is left of it comes back."""
-    tat_ns = row.tat_ns - back.left * terms.interval_ns
+    tat_ns = row.tat_ns - back.left * row.interval_ns
     if back.span == row.span:
         return replace(row, tat_ns=tat_ns, out=max(0, row.out - back.granted))
     if back.span == row.span - 1:

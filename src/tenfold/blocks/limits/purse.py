@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
-from tenfold.blocks.limits.leasing import NOTHING_BACK, Back, Grant
+from tenfold.blocks.limits.leasing import NOTHING_BACK, Ask, Back, Grant
 from tenfold.blocks.limits.policy import lease_size
 from tenfold.blocks.limits.rule import Key, Rule
 from tenfold.core.errors import Unavailable
@@ -15,7 +15,7 @@ from tenfold.core.errors import Unavailable
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What becomes of a wish for tokens: by how many nanoseconds it is over the limit (up to 0: they are reserved), and
-    the lease that they are from."""
+    the lease that they are from (0: they were asked for)."""
 
     over_ns: int
     serial: int = 0
@@ -29,7 +29,12 @@ class Purse:
     key: Key
     name: str
     left: int = 0
+    """Tokens of the lease that are not spent."""
     granted: int = 0
+    ready: int = 0
+    """Tokens that have just come for those who wait."""
+    spare: int = 0
+    """Tokens that came for somebody who did not want them any more: given back with the next question."""
     span: int = -1
     until_ns: int = 0
     """Until when the lease may be spent."""
@@ -41,7 +46,7 @@ class Purse:
     refused_until_ns: int = 0
     refused_cost: int = 0
     """As much as this, or more, was not there; asking before `refused_until_ns` is of no use."""
-    serial: int = 0
+    serial: int = 1
     """Grows with each lease, so that what was reserved from one is never put into another."""
     asking: bool = False
     waiting: deque[tuple[int, asyncio.Future[Answer]]] = field(default_factory=deque)
@@ -50,18 +55,24 @@ class Purse:
         """Tokens at once, or a refusal that is known already; None when the database has to be asked."""
         self.used_ns = now_ns
         if self.left >= cost and now_ns < self.until_ns and not self.waiting:
-            return self._reserved(cost)
-        if now_ns < self.refused_until_ns and cost >= self.refused_cost:
+            return self._from_lease(cost)
+        return self.refused(cost, now_ns)
+
+    def refused(self, cost: int, now_ns: int) -> Answer | None:
+        """The refusal of a cost that is known already, if it is."""
+        if now_ns < self.refused_until_ns and cost >= self.refused_cost and self.left < cost:
             return Answer(self.refused_until_ns - now_ns)
         return None
 
-    def _reserved(self, cost: int) -> Answer:
+    def _from_lease(self, cost: int) -> Answer:
         self.left -= cost
         return Answer(-(self.left + self.room) * self.rule.interval_ns, self.serial)
 
     def release(self, cost: int, answer: Answer) -> None:
         """What was reserved is not needed. It is lost when its lease has been given back meanwhile."""
-        if answer.serial == self.serial:
+        if not answer.serial:
+            self.spare += cost
+        elif answer.serial == self.serial:
             self.left += cost
 
     def wait(self, cost: int) -> asyncio.Future[Answer]:
@@ -70,44 +81,52 @@ class Purse:
         self.waiting.append((cost, future))
         return future
 
-    def wishes(self) -> tuple[int, int]:
-        """How many tokens the next lease needs, and how many it should have: enough for all who wait, and some more."""
+    def next_question(self, now_ns: int) -> Ask:
+        """Gives the lease up, which is not spent from now on, and asks for what is wanted next: enough for all who
+        wait, and a lease if it is worth one."""
         costs = [cost for cost, future in self.waiting if not future.done()]
-        if not costs:
-            return 0, 0
-        return costs[0], min(self.rule.burst, max(sum(costs), lease_size(self.rule.terms)))
-
-    def give_up(self) -> Back:
-        """The lease, which is not spent from now on."""
-        if self.granted == 0:
-            return NOTHING_BACK
-        back = Back(self.span, self.granted, self.left)
-        self.left = self.granted = 0
-        self.serial += 1
-        return back
+        size = lease_size(self.rule.terms) if costs else 0
+        more = size if size > 1 else 0  # a single token is asked for when it is wanted
+        back = NOTHING_BACK
+        if self.granted or self.spare:
+            back = Back(self.span, self.granted, self.left + self.spare)
+            self.left = self.granted = self.spare = 0
+            self.serial += 1
+        return Ask(costs[0] if costs else 0, sum(costs), more, back, max(0, self.owed_until_ns - now_ns))
 
     def take_back(self, back: Back) -> None:
         """Goes on with a lease that was not given back after all: the database surely did nothing."""
         if back is not NOTHING_BACK:
-            self.span, self.granted, self.left = back.span, back.granted, back.left
+            self.span, self.granted = back.span, back.granted
+            self.left = min(back.left, back.granted)
+            self.spare += back.left - self.left
 
-    def fill(self, grant: Grant, asked_ns: int, now_ns: int, need: int) -> None:
-        """Takes what was granted. `asked_ns` is when it was asked for: the lease ends by then at the latest."""
-        self.left = self.granted = grant.tokens
-        self.span, self.room = grant.span, grant.room
+    def fill(self, ask: Ask, grant: Grant, asked_ns: int, now_ns: int) -> None:
+        """Takes what was granted, and hands it to those who wait. `asked_ns` is when it was asked for: the lease is
+        good from then on."""
+        self.left = self.granted = grant.leased
+        self.ready = grant.tokens - grant.leased
+        self.span, self.room, self.owed_until_ns = grant.span, grant.room, 0
         self.until_ns = asked_ns + grant.valid_ns
-        if need and not grant.tokens:
-            self.refused_cost, self.refused_until_ns = need, now_ns + grant.wait_ns
+        if ask.need and not grant.tokens:
+            self.refused_cost, self.refused_until_ns = ask.need, now_ns + grant.wait_ns
+        self._serve(now_ns, empty=grant.tokens < ask.now)
+        self.spare += self.ready
+        self.ready = 0
 
-    def serve(self, now_ns: int, *, empty: bool) -> None:
+    def _serve(self, now_ns: int, *, empty: bool) -> None:
         """Hands tokens to those who wait, in their order. `empty`: there are no more, so the others are refused."""
         while self.waiting:
             cost, future = self.waiting[0]
             if future.done():
                 self.waiting.popleft()
+            elif self.ready >= cost:
+                self.waiting.popleft()
+                self.ready -= cost
+                future.set_result(Answer(-(self.ready + self.left + self.room) * self.rule.interval_ns))
             elif self.left >= cost:
                 self.waiting.popleft()
-                future.set_result(self._reserved(cost))
+                future.set_result(self._from_lease(cost))
             elif empty:
                 self.waiting.popleft()
                 future.set_result(Answer(self._short(cost, now_ns)))

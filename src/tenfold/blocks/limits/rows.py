@@ -12,7 +12,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from tenfold.blocks.database import Database, Transaction
 from tenfold.blocks.database.own.limits import tf_limit
 from tenfold.blocks.database.types import Int64
-from tenfold.blocks.limits.leasing import SPAN_NS, Ask, Grant, Row, lease
+from tenfold.blocks.limits.leasing import NOTHING_BACK, SPAN_NS, Ask, Grant, Row, lease
 from tenfold.blocks.limits.policy import Terms
 from tenfold.core.errors import Conflict
 
@@ -71,7 +71,7 @@ class Rows:
                 continue
         return Grant(*await self._lease(name, terms, ask))
 
-    async def _leased(self, tx: Transaction, name: str, terms: Terms, ask: Ask) -> tuple[int, int, int, int, int]:
+    async def _leased(self, tx: Transaction, name: str, terms: Terms, ask: Ask) -> tuple[int, int, int, int, int, int]:
         found = await tx.one_or_none(_FIND, of=name)
         now_ns = await self._time(tx, found)
         before = found and Row(found.tat_ns, found.at_ns, found.interval_ns, found.span, found.out, found.out_before)
@@ -82,9 +82,9 @@ class Rows:
         }  # fmt: skip
         if found is None:
             await tx.run(_MAKE, name=name, bucket=tx.bucket, **values)
-        elif grant.tokens or ask.back.granted or ask.owed_ns:  # a refusal changes nothing
+        elif grant.tokens or ask.back != NOTHING_BACK or ask.owed_ns:  # a refusal changes nothing
             await tx.run(_KEEP, of=name, **{f"to_{column}": value for column, value in values.items()})
-        return grant.tokens, grant.room, grant.wait_ns, grant.valid_ns, grant.span
+        return grant.tokens, grant.leased, grant.room, grant.wait_ns, grant.valid_ns, grant.span
 
     async def _time(self, tx: Transaction, found: Any) -> int:
         if self._now_ns is not None:

@@ -14,7 +14,6 @@ from functools import partial
 from itertools import islice
 
 from tenfold.blocks.limits.decision import Decision
-from tenfold.blocks.limits.leasing import Ask
 from tenfold.blocks.limits.memory import Charge, count, merged, tightest
 from tenfold.blocks.limits.policy import NS, arrive, share
 from tenfold.blocks.limits.purse import Answer, Purse
@@ -54,11 +53,15 @@ class Shared:
 
     async def take(self, charges: Sequence[Charge]) -> Decision:
         """Charges all of these limits, or none when one of them refuses."""
+        known = self._refused(charges := merged(charges))
+        if known is not None:
+            count(known)
+            return known
         held: list[Callable[[], None]] = []
         parts: list[Decision] = []
         complete = False
         try:
-            for rule, key, cost in merged(charges):
+            for rule, key, cost in charges:
                 part = await self._reserve(rule, key, cost, held)
                 parts.append(part)
                 if not part.allowed:
@@ -72,6 +75,16 @@ class Shared:
         decision = tightest(parts)
         count(decision)
         return decision
+
+    def _refused(self, charges: Sequence[Charge]) -> Decision | None:
+        """A refusal that is known already, so that nothing has to be reserved and put back for it."""
+        now_ns = self._now_ns()
+        for rule, key, cost in charges:
+            purse = self._purses.get((rule, key))
+            answer = purse.refused(cost, now_ns) if purse is not None and not rule.shadow else None
+            if answer is not None:
+                return tightest([Decision(rule, answer.over_ns)])
+        return None
 
     async def _reserve(self, rule: Rule, key: Key, cost: int, held: list[Callable[[], None]]) -> Decision:
         """Reserves from one limit; adds to `held` how to undo it."""
@@ -140,32 +153,27 @@ class Shared:
     async def _fetch(self, purse: Purse) -> None:
         """Gives the lease back and takes the next, until nobody waits."""
         try:
-            while True:
-                need, want = purse.wishes()
-                await self._renew(purse, need, want)
-                if not purse.waiting:
-                    return
+            await self._renew(purse)
+            while purse.waiting:  # who came meanwhile
+                await self._renew(purse)
         except TenfoldError:
             self.away = True
         finally:
             purse.asking = False
             purse.drop()
 
-    async def _renew(self, purse: Purse, need: int, want: int) -> None:
-        back = purse.give_up()
+    async def _renew(self, purse: Purse) -> None:
         asked_ns = self._now_ns()
+        ask = purse.next_question(asked_ns)
         try:
-            owed_ns = max(0, purse.owed_until_ns - asked_ns)
-            grant = await self.rows.lease(purse.name, purse.rule.terms, Ask(need, want, back, owed_ns))
+            grant = await self.rows.lease(purse.name, purse.rule.terms, ask)
         except UnknownOutcome:  # the lease may have been given back: then it must not be spent
             raise
         except TenfoldError:
-            purse.take_back(back)
+            purse.take_back(ask.back)
             raise
-        self.away, purse.owed_until_ns = False, 0
-        now_ns = self._now_ns()
-        purse.fill(grant, asked_ns, now_ns, need)
-        purse.serve(now_ns, empty=grant.tokens < want)
+        self.away = False
+        purse.fill(ask, grant, asked_ns, self._now_ns())
 
     # -- without it ---------------------------------------------------------------------------------------------------
 
@@ -192,7 +200,7 @@ class Shared:
             self._purses.move_to_end(place)
             if not purse.idle(now_ns, IDLE_NS):
                 continue
-            if purse.left and not self.away:
+            if (purse.left or purse.spare) and not self.away:
                 self._begin(purse)
             elif now_ns >= purse.refused_until_ns:
                 del self._purses[place]
@@ -200,7 +208,7 @@ class Shared:
     async def stop(self) -> None:
         """Gives back what was not spent; a database that is away keeps nobody waiting."""
         for purse in list(self._purses.values()):
-            if purse.left and not self.away:
+            if (purse.left or purse.spare) and not self.away:
                 self._begin(purse)
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=AWAY_AFTER_S)
