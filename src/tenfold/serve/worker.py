@@ -8,6 +8,7 @@ events. Whether it takes any is up to the map (topology/working.py). Its control
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import faulthandler
 import logging
 import os
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import uvloop
 
-from tenfold.core.errors import TenfoldError, UsageError
+from tenfold.core.errors import TenfoldError, Unavailable, UsageError
 from tenfold.core.files import allow_many_descriptors
 from tenfold.serve import jobs
 from tenfold.serve.asgi import TenfoldASGI
@@ -33,6 +34,8 @@ from tenfold.serve.settings import settings_of
 from tenfold.topology.map import Map
 
 LOOK_EVERY_S = 0.05
+TRY_AGAIN_S = 1.0
+"""How long a worker rests before it tries again to open a service whose database is away."""
 
 log = logging.getLogger("tenfold.serve")
 
@@ -45,7 +48,8 @@ class WorkerProcess:
         self._map = current
         self._app = app
         self._version = version_of(current, environment.node)
-        self._opened = False
+        self._waits_for = "The process is starting."
+        """Why it has not opened the service; empty once it has."""
         self._leaving = asyncio.Event()
         self._hurried = False
         self._stamp: tuple[int, int] | None = None  # the file may have been replaced since `current` was read
@@ -69,17 +73,34 @@ class WorkerProcess:
             await node.stop()
 
     async def _live(self) -> None:
+        while not self._leaving.is_set():
+            try:
+                lifespan = await self._open()
+            except Unavailable as error:  # its database is away: nobody is helped by another process
+                await self._rest(error)
+                continue
+            self._waits_for = ""
+            await self._leaving.wait()
+            await self._finish()
+            if (failure := await lifespan.shutdown()) is not None:
+                log.error("The service did not end in order: %s", failure)
+
+    async def _open(self) -> InnerLifespan:
         """The framework's lifespan too: tasks may use what the service opens there."""
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
         lifespan = InnerLifespan(self._app, scope)
         failure = await lifespan.startup()
         if failure is not None:
             raise self._app.startup_error or RuntimeError(f"The framework did not start: {failure}")
-        self._opened = True
-        await self._leaving.wait()
-        await self._finish()
-        if (failure := await lifespan.shutdown()) is not None:
-            log.error("The service did not end in order: %s", failure)
+        return lifespan
+
+    async def _rest(self, error: Unavailable) -> None:
+        self._app.startup_error = None
+        if error.message != self._waits_for:
+            self._waits_for = error.message
+            log.warning("The worker waits: %s", error.message)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._leaving.wait(), TRY_AGAIN_S)
 
     async def _finish(self) -> None:
         """Waits for the jobs that were begun, as long as a drain may take; what is left then is given back."""
@@ -115,7 +136,7 @@ class WorkerProcess:
         }
 
     def _ready(self) -> tuple[bool, str]:
-        return self._app.ready() if self._opened else (False, "The process is starting.")
+        return (False, self._waits_for) if self._waits_for else self._app.ready()
 
     async def _adopt(self, request: Facts) -> Facts:
         self._take_over(read_map(self._environment.map_path))
