@@ -37,6 +37,8 @@ OWN = frozenset(
 
 _CUT = "…"
 _INT64 = 1 << 63
+_SHORT = 128
+"""Characters of a text that is remembered in its safe form."""
 _HEX_BITS = 256
 _encoder = msgspec.json.Encoder()
 
@@ -124,6 +126,12 @@ def _text(value: object, budget: _Budget) -> str:
         budget.cut = True
         text = text[:room] + _CUT
     budget.characters -= min(len(text), room)
+    return _safe(text) if len(text) <= _SHORT else _safe.__wrapped__(text)
+
+
+@lru_cache(maxsize=2048)
+def _safe(text: str) -> str:
+    """Without secrets and without what nobody should print. Short texts repeat: most messages are constants."""
     if "://" in text or " " in text:
         text = redact_text(text)
     return text if text.isprintable() else _printable(text)

@@ -29,16 +29,23 @@ def of_record(record: logging.LogRecord, node: str = "") -> bytes:
     about = about_work(about, str(request), None if scope is None else scope.trace)
     extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
     line, _ = told(record.levelname.lower(), _message(record), about, extra)
-    line["time"] = stamp(round(record.created * 1e6))
+    line["time"] = stamp(_created_us(record))
     _add_trace(line, record)
     return encoded(line)
 
 
-def _message(record: logging.LogRecord) -> str:
+def _message(record: logging.LogRecord) -> object:
     try:
         return record.getMessage()
     except Exception:  # noqa: BLE001 - arguments that do not fit their message: the line is worth more than they are
-        return str(record.msg)
+        return record.msg
+
+
+def _created_us(record: logging.LogRecord) -> int:
+    try:
+        return round(record.created * 1e6)
+    except (ValueError, OverflowError):  # made by hand, with a time that is none
+        return 0
 
 
 def _add_trace(line: dict[str, Any], record: logging.LogRecord) -> None:
