@@ -1,4 +1,4 @@
-"""A process that publishes and delivers events, and that may end itself as SIGKILL does, after what a handler committed.
+"""A process that publishes and delivers events, and may end itself as SIGKILL does, after what a handler committed.
 
 python events_process.py CONFIG(JSON) NAME FIRST COUNT KILL_AFTER
 
