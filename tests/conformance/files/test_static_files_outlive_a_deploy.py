@@ -272,19 +272,13 @@ def test_a_folder_that_cannot_be_shared_keeps_nobody_from_starting(tmp_path: Pat
     run(main())
 
 
-@pytest.mark.parametrize("wrong", ["missing", "file", "taken", "prefix"])
-def test_a_declaration_that_cannot_work_fails_at_once(tmp_path: Path, wrong: str) -> None:
-    static = folder(tmp_path, "v1", site_css=CSS)
-    files = Process(tmp_path, static).files
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("none", "/other"), ("v1/site.css", "/other"), ("v1", "/static"), ("v1", "other")]
+)
+def test_a_declaration_that_cannot_work_fails_at_once(tmp_path: Path, name: str, prefix: str) -> None:
+    files = Process(tmp_path, folder(tmp_path, "v1", site_css=CSS)).files
     with pytest.raises(ContractError, match="TF-FILES-FOLDER"):
-        if wrong == "missing":
-            files.static(tmp_path / "none", "/other")
-        elif wrong == "file":
-            files.static(static / "site.css", "/other")
-        elif wrong == "taken":
-            files.static(static)
-        else:
-            files.static(static, "other")
+        files.static(tmp_path / name, prefix)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
