@@ -29,7 +29,7 @@ def with_added(headers: Headers, added: Headers, where: str) -> Headers:
     if not control:
         plain = [pair for pair in added if pair[0] != _CONTROL]
         return [*headers, *plain, (_CONTROL, b"no-store")]
-    directives = {part.strip().partition(b"=")[0] for part in control.split(b",")}
+    directives = {part.partition(b"=")[0].strip() for part in control.split(b",")}
     if directives & {b"public", b"s-maxage"}:
         log.error(
             "%s: the response is declared public, so a cookie was left out of it. Shared caches would give it to "

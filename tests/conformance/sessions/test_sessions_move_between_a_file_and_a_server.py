@@ -24,6 +24,7 @@ BROWSERS = 6
 COLUMNS = [column.name for column in tf_session.columns]
 BINARY = {"id", "heir"}
 EVENTS = ("INSERT", "UPDATE", "DELETE")
+FILE_REFUSES = "BEGIN SELECT RAISE(ABORT, 'TF001 epoch=2'); END"
 REFUSES = (
     "CREATE OR REPLACE FUNCTION tf.moved() RETURNS trigger LANGUAGE plpgsql AS "
     "$$ BEGIN RAISE EXCEPTION 'moved' USING ERRCODE = 'TF001'; END $$"
@@ -54,8 +55,7 @@ class Two:
             kit.server.run(lambda connection: connection.execute(SERVER_FENCE), kit.database)
             return
         self._behind_the_lock(
-            f"CREATE TRIGGER tf_fence_{event} BEFORE {event} ON tf_session BEGIN SELECT RAISE(ABORT, 'TF001 epoch=2'); END"
-            for event in EVENTS
+            f"CREATE TRIGGER tf_fence_{event} BEFORE {event} ON tf_session {FILE_REFUSES}" for event in EVENTS
         )
 
     def lift(self, which: str) -> None:
