@@ -84,7 +84,7 @@ def of_stats(block: str, stats: object) -> list[Family]:
 
 
 def _walk(name: str, stats: object, labels: Labels, depth: int) -> Iterator[_Found]:
-    if depth == 0 or not dataclasses.is_dataclass(stats):
+    if depth == 0 or isinstance(stats, type) or not dataclasses.is_dataclass(stats):
         return
     for field in dataclasses.fields(stats):
         yield from _field(f"{name}_{_spelled(field.name)}", field, getattr(stats, field.name), labels, depth)

@@ -69,7 +69,7 @@ class Push(Background):
             async with asyncio.timeout(limit_s):
                 status = await post(address, self._render())
             self._note(address, "" if 200 <= status < 300 else f"it answered {status}")
-        except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
+        except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             self._note(address, str(error) or type(error).__name__)
 
     def _note(self, address: str, failure: str) -> None:

@@ -154,7 +154,7 @@ class BrokenError(Exception):
 @dataclasses.dataclass
 class Link:
     code: str
-    password: str = "hunter2"  # noqa: S105 - to be masked
+    password: str = "hunter2"
 
 
 class Made(msgspec.Struct):

@@ -57,7 +57,8 @@ def test_a_count_takes_whole_numbers_only(metrics: Metrics, n: Any) -> None:
     "amount",
     [
         0.1, float("nan"), float("inf"), True, None, "", "a", "0.1 EUR", "NaN", Decimal("NaN"), Decimal("sNaN"), "1e25",
-        Decimal("Infinity"), 10**24, -(10**24), pytest.param(10**5000, id="huge"), Decimal(1).scaleb(-13), Decimal("1E+999999"), "9" * 5000, b"1",
+        Decimal("Infinity"), 10**24, -(10**24), pytest.param(10**5000, id="huge"),
+        Decimal(1).scaleb(-13), Decimal("1E+999999"), "9" * 5000, b"1",
     ],
 )  # fmt: skip
 def test_an_amount_is_exact_or_refused(metrics: Metrics, amount: Any) -> None:
