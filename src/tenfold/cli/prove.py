@@ -31,7 +31,7 @@ from tenfold.prove.connections import NAMES
 from tenfold.prove.faults import KINDS, NodeFacts, is_balanced
 from tenfold.prove.history import read_history
 from tenfold.prove.load import CLIENTS_MAX
-from tenfold.prove.moves import CHANGES, MOVE, MOVE_KILLED, beside
+from tenfold.prove.moves import CHANGES, MOVE, MOVE_KILLED, beside, refuse_gap
 from tenfold.prove.report import render
 from tenfold.prove.run import Order, Outcome, Proof, recheck
 from tenfold.prove.schedule import Amount, Recipe, schedule
@@ -173,6 +173,8 @@ def command(context: Context, /, **options: Any) -> int:
 async def _prove(place: Place, scale: Scale, seed: int, options: dict[str, Any]) -> int:
     allow_many_descriptors()
     current = running_map(place)
+    if options["moves"]:
+        refuse_gap(current)
     target = target_of(place, current)
     await check_target(target)
     names, missing, probed = await choose_workloads(target, current.service, options["workload"])

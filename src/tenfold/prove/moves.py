@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tenfold.core.clock import Clock
-from tenfold.core.errors import Unavailable
+from tenfold.core.errors import Unavailable, UsageError
 from tenfold.hosts.identity import identity_of, open_pidfd, send_signal
 from tenfold.prove.faults import Made
+from tenfold.topology.map import Map
+from tenfold.topology.steps import STEPS, find_step
 
 MOVE = "move"
 MOVE_KILLED = "move-killed"
@@ -68,6 +70,22 @@ def beside(home: int, highest: int) -> int:
     if home < highest:
         return home + 1
     return home - 1 if home > 1 else 2
+
+
+def refuse_gap(current: Map) -> None:
+    """Raises `UsageError` for a deployment with a step above a gap (`climb --only NAME`): moves cannot come back there.
+
+    A climb to the step beside it would fill the gap, and the descent from there takes the step above away too.
+    """
+    alone = [step for step in STEPS if step.number > current.step and step.holds(current)]
+    if alone:
+        gap = find_step(current.step + 1)
+        raise UsageError(
+            f"{current.service} has step {alone[0].number} ({alone[0].title}) without step {gap.number} ({gap.title}):"
+            " moves away from there do not lead back.",
+            hint=f"`tenfold climb {gap.number}` fills the gap, or run it without --moves.",
+            code="TF-PROVE-GAP",
+        )
 
 
 class Mover:

@@ -9,9 +9,13 @@ from collections.abc import Iterator
 import pytest
 
 from tenfold.core.clock import SYSTEM_CLOCK
-from tenfold.core.errors import Unavailable
+from tenfold.core.errors import Unavailable, UsageError
 from tenfold.prove import moves as module
-from tenfold.prove.moves import CHANGES, DEPLOY, MOVE, MOVE_KILLED, SCALE, MoveFacts, Mover, beside
+from tenfold.prove.moves import CHANGES, DEPLOY, MOVE, MOVE_KILLED, SCALE, MoveFacts, Mover, beside, refuse_gap
+from tenfold.topology.map import map_of
+from tenfold.topology.spec import parse_spec
+from tenfold.topology.targets import wanted_map
+from tenfold.topology.wants import Wants
 
 
 @pytest.mark.parametrize(
@@ -126,3 +130,15 @@ def test_a_mover_that_ended_before_was_not_killed(victim: subprocess.Popen[bytes
     made = make(Fake(pid=victim.pid), MOVE_KILLED, target="9")
     assert not made[0].effect
     assert victim.poll() is None
+
+
+def test_a_step_that_was_taken_alone_is_no_place_to_move_from() -> None:
+    one = map_of(parse_spec('[service]\nname = "shop"\napp = "a:b"\n'), root="/s", state="/s/.t", previous=None)
+    alone = wanted_map(one, Wants(balancers=2))
+    with pytest.raises(
+        UsageError, match=r"has step 3 \(load balancer\) without step 2 \(separate database\)"
+    ) as caught:
+        refuse_gap(alone)
+    assert "tenfold climb 2" in caught.value.hint
+    for whole in (one, wanted_map(one, Wants("postgres")), wanted_map(one, Wants("postgres", balancers=2))):
+        refuse_gap(whole)
