@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tenfold.blocks.events import Event
     from tenfold.blocks.kv import Entry
     from tenfold.blocks.limits import LimitExceeded
+    from tenfold.blocks.sessions import CsrfRefused, Session, SessionRefused
     from tenfold.blocks.tasks import Retry, StaleAttempt
     from tenfold.core.errors import Conflict, InvalidRequest, NotFound, TenfoldError, Unavailable
     from tenfold.prove.probe.app import Probe
@@ -59,6 +60,9 @@ _HOMES = {
     "MISSING": "tenfold.blocks.cache",
     "LimitExceeded": "tenfold.blocks.limits",
     "Event": "tenfold.blocks.events",
+    "CsrfRefused": "tenfold.blocks.sessions",
+    "Session": "tenfold.blocks.sessions",
+    "SessionRefused": "tenfold.blocks.sessions",
     "Probe": "tenfold.prove.probe.app",
     "Request": "tenfold.serve.hot",
     "Response": "tenfold.serve.hot",
@@ -79,6 +83,7 @@ __all__ = [
     "Choice",
     "Column",
     "Conflict",
+    "CsrfRefused",
     "Decimal",
     "Entry",
     "Event",
@@ -92,6 +97,8 @@ __all__ = [
     "Request",
     "Response",
     "Retry",
+    "Session",
+    "SessionRefused",
     "StaleAttempt",
     "Tenfold",
     "TenfoldError",
