@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("database", "postgres", "copy", "moves", "door", "balancing", "cache", "sessions", "start", "http", "checkers")
+ALL = (
+    "database", "postgres", "copy", "moves", "door", "balancing", "cache", "sessions", "kv",
+    "files", "tasks", "metrics", "start", "http", "checkers",
+)  # fmt: skip
 
 
 def main() -> None:

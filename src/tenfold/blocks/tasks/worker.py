@@ -31,6 +31,9 @@ from tenfold.core.retry import Backoff
 SLOTS = 200
 """Jobs that run at once in one process."""
 
+BUSY, PAUSE_S = 8, 0.003
+"""After a claim of so many jobs the next one waits a moment, so that it finds as many: a claim is a commit."""
+
 UNWRITTEN = 1_000
 """Finishes that may wait to be written; beyond, no job is claimed."""
 
@@ -213,6 +216,8 @@ class Worker:
         if may_be_more:
             await asyncio.sleep(0)  # those that were claimed begin before the next ones are looked for
             return 0.0
+        if len(rows) >= BUSY:
+            await asyncio.sleep(PAUSE_S)
         self._empty = 0 if rows else self._empty + 1
         return poll_s(self._empty)
 
