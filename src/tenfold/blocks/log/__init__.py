@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tenfold.blocks.database.scope import current_scope
-from tenfold.blocks.log.policy import LEVELS, Level, encoded, stamp, told
-from tenfold.blocks.log.records import LineHandler, about_work, of_record
+from tenfold.blocks.log.policy import LEVELS, Level, encoded, fill, stamp
+from tenfold.blocks.log.records import LineHandler, name_work, of_record
 from tenfold.core.clock import Clock
 from tenfold.core.lines import Lines, standard_error
 from tenfold.core.randomness import SYSTEM_RANDOMNESS, Randomness
@@ -115,16 +115,14 @@ class Log:
             self._lines.flush()
 
     def _write(self, level: str, message: str, fields: dict[str, Any]) -> None:
+        line: dict[str, Any] = {"time": stamp(self._clock.wall_us()), "level": level, "message": "", **self._own}
         scope = current_scope()
-        about = self._own
         if scope is not None:
             if scope.trace is None:
                 scope.trace = self._traces.next()
-            about = about_work(about, scope.request_id, scope.trace)
-        line, cut = told(level, message, about, fields)
-        line["time"] = stamp(self._clock.wall_us())
+            name_work(line, scope.request_id, scope.trace)
         self._count[level] += 1
-        self._cut += cut
+        self._cut += fill(line, message, fields)
         lines = self._lines
         if lines is None:
             lines = self._lines = standard_error()

@@ -50,26 +50,29 @@ class _Budget:
 
     def __init__(self) -> None:
         self.characters = CHARACTERS
-        self.items = FIELDS + ITEMS
+        self.items = ITEMS
         self.cut = False
 
 
-def told(
-    level: str, message: object, about: Mapping[str, str], fields: Mapping[str, Any]
-) -> tuple[dict[str, Any], bool]:
-    """The line as a dict without its time, and whether something was cut. `about` is ours, and said as it is."""
+def fill(line: dict[str, Any], message: object, fields: Mapping[str, Any]) -> bool:
+    """Adds the message and the fields to a line that has what is ours; whether something was left out."""
     budget = _Budget()
-    line: dict[str, Any] = {"time": "", "level": level, "message": _text(message, budget), **about}
-    for name, value in fields.items():
-        if budget.items <= ITEMS:
+    line["message"] = _text(message, budget)
+    for count, (name, value) in enumerate(fields.items()):
+        if count == FIELDS:
             budget.cut = True
             break
-        budget.items -= 1
         shown, hidden = shown_name(name)
-        line[shown] = MASK if hidden and value is not None else _value(value, budget, DEPTH)
+        kind = type(value)
+        if kind is bool or value is None:
+            line[shown] = value
+        elif hidden:
+            line[shown] = MASK
+        else:
+            line[shown] = _text(value, budget) if kind is str else _value(value, budget, DEPTH)
         if isinstance(value, BaseException) and "trace" not in line:
             line["trace"] = trace_of(value)
-    return line, budget.cut
+    return budget.cut
 
 
 def encoded(line: Mapping[str, Any]) -> bytes:
@@ -121,12 +124,16 @@ def trace_of(error: BaseException) -> str:
 
 def _text(value: object, budget: _Budget) -> str:
     text = value if type(value) is str else _str(value)
+    size = len(text)
+    if size <= _SHORT and size <= budget.characters:
+        budget.characters -= size
+        return _safe(text)
     room = min(VALUE_CHARACTERS, budget.characters)
-    if len(text) > room:
+    if size > room:
         budget.cut = True
         text = text[:room] + _CUT
-    budget.characters -= min(len(text), room)
-    return _safe(text) if len(text) <= _SHORT else _safe.__wrapped__(text)
+    budget.characters -= min(size, room)
+    return _safe.__wrapped__(text)
 
 
 @lru_cache(maxsize=2048)
@@ -160,8 +167,10 @@ def _value(value: Any, budget: _Budget, depth: int) -> Any:
     kind = type(value)
     if kind is str:
         return _text(value, budget)
-    if value is None or kind is bool or kind is int or kind is float:
-        return value if value is None or kind is bool else _number(value)
+    if kind is int or kind is float:
+        return _number(value)
+    if value is None or kind is bool:
+        return value
     try:
         return _composite(value, budget, depth)
     except Exception:  # noqa: BLE001 - a mapping or dataclass of the service that fails while it is read

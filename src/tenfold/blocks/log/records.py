@@ -6,30 +6,30 @@ import logging
 from typing import Any
 
 from tenfold.blocks.database.scope import current_scope
-from tenfold.blocks.log.policy import TRACE_CHARACTERS, encoded, stamp, told, trace_of
+from tenfold.blocks.log.policy import TRACE_CHARACTERS, encoded, fill, stamp, trace_of
 from tenfold.core.lines import Lines, standard_error
 from tenfold.core.trace import Trace
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "request", "taskName"}
 
 
-def about_work(about: dict[str, str], request_id: str, trace: Trace | None) -> dict[str, str]:
-    """`about`, and which request and trace the line belongs to."""
-    made = {**about, "request": request_id} if request_id else dict(about)
+def name_work(line: dict[str, Any], request_id: str, trace: Trace | None) -> None:
+    """Says which request and trace the line belongs to."""
+    if request_id:
+        line["request"] = request_id
     if trace is not None:
-        made["trace_id"], made["span_id"] = trace.trace_id, trace.span_id
-    return made
+        line["trace_id"], line["span_id"] = trace.trace_id, trace.span_id
 
 
 def of_record(record: logging.LogRecord, node: str = "") -> bytes:
     """The line of a record; its `extra` fields are the line's."""
     scope = current_scope()
-    about = {"logger": record.name, "node": node} if node else {"logger": record.name}
+    line = {"time": stamp(_created_us(record)), "level": record.levelname.lower(), "message": "", "logger": record.name}
+    if node:
+        line["node"] = node
     request = getattr(record, "request", "") or ("" if scope is None else scope.request_id)
-    about = about_work(about, str(request), None if scope is None else scope.trace)
-    extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-    line, _ = told(record.levelname.lower(), _message(record), about, extra)
-    line["time"] = stamp(_created_us(record))
+    name_work(line, str(request), None if scope is None else scope.trace)
+    fill(line, _message(record), {name: value for name, value in vars(record).items() if name not in _STANDARD})
     _add_trace(line, record)
     return encoded(line)
 

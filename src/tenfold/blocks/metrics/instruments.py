@@ -97,7 +97,8 @@ class Count(Instrument[Series]):
         if n.__class__ is not int or not 0 <= n <= 1_000_000:
             n = check_count(n)
         series = self._of(labels) if labels else self._plain
-        series.add(n)
+        with series.lock:  # in place: a call more would cost as much as the rest
+            series.pending += n
 
     async def add_in(self, tx: Transaction, n: int = 1, /, **labels: object) -> None:
         """Counts as part of a transaction: exactly when it commits, whatever happens to the process afterwards."""
@@ -117,7 +118,7 @@ class Sum(Instrument[Series]):
         """
         exact = check_amount(amount)
         series = self._of(labels) if labels else self._plain
-        series.add_amount(exact)
+        series.add(exact)
 
     async def add_in(self, tx: Transaction, amount: Decimal | int | str, /, **labels: object) -> None:
         """Adds as part of a transaction: exactly when it commits. A row of its own, so that no row is waited for."""
