@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenfold.blocks.limits.leasing import NOTHING_BACK, SPAN_NS, Ask, Back, Grant, Row, lease
+from tenfold.blocks.limits.leasing import SPAN_NS, Ask, Back, Grant, Row, lease
 from tenfold.blocks.limits.policy import NS, Terms
 
 TERMS = st.builds(Terms, st.integers(10**6, 2 * NS), st.integers(1, 40))
@@ -19,7 +19,7 @@ ACTIONS = st.lists(
     st.one_of(
         st.tuples(st.just("ask"), WHO, st.integers(1, 10)),
         st.tuples(st.just("spend"), WHO, st.integers(1, 10)),
-        st.tuples(st.just("take"), WHO, st.integers(1, 10)),
+        st.tuples(st.sampled_from(["take", "waste"]), WHO, st.integers(1, 10)),
         st.tuples(st.just("die"), WHO, st.just(0)),
         st.tuples(st.just("back"), WHO, st.just(0)),
         st.tuples(st.just("pass"), WHO, PAUSES),
@@ -35,10 +35,13 @@ class Process:
     grant: Grant | None = None
     left: int = 0
     until_ns: int = 0
+    spare: int = 0
+    since_ns: int = 0
 
     def give_up(self) -> Back:
-        back = NOTHING_BACK if self.grant is None else Back(self.grant.span, self.grant.leased, self.left)
-        self.grant, self.left = None, 0
+        span, leased = (self.grant.span, self.grant.leased) if self.grant else (-1, 0)
+        back = Back(span, leased, self.left, self.spare, self.since_ns)
+        self.grant, self.left, self.spare = None, 0, 0
         return back
 
 
@@ -64,14 +67,21 @@ class World:
                 self.spent.append((self.now_ns, number))
         else:
             need = number if what == "ask" else 0
-            if what == "take":
-                self.row, grant = lease(self.row, self.now_ns, self.terms, Ask(number, number))
-                if grant.tokens:
-                    self.spent.append((self.now_ns, number))
+            if what in ("take", "waste"):
+                self._take(what, process, number)
                 return
             self.row, grant = lease(self.row, self.now_ns, self.terms, Ask(need, 0, 2 * need, process.give_up()))
             if grant.tokens:
                 self.processes[who] = Process(grant, grant.tokens, self.now_ns + grant.valid_ns)
+
+    def _take(self, what: str, process: Process, number: int) -> None:
+        """Tokens that are spent at once, or not wanted any more when they come."""
+        self.row, grant = lease(self.row, self.now_ns, self.terms, Ask(number, number))
+        if grant.tokens and what == "take":
+            self.spent.append((self.now_ns, number))
+        elif grant.tokens:
+            process.since_ns = min(process.since_ns, grant.at_ns) if process.spare else grant.at_ns
+            process.spare += number
 
     def most_in_a_stretch(self) -> int:
         """By how many nanoseconds of tokens the worst stretch of time is over the limit; at most 0 when all is well."""
@@ -106,6 +116,30 @@ def test_tokens_that_wait_in_a_lease_count_when_they_are_spent() -> None:
         world.do("spend", 0, 1)
     assert len(world.spent) == 5
     assert world.most_in_a_stretch() <= 0
+
+
+def test_what_comes_back_after_the_bucket_was_full_has_come_back_already() -> None:
+    terms = Terms(NS // 10, 10)
+    for wasted in ("ask", "waste"):
+        world = World(terms)
+        world.do(wasted, 0, 5)
+        world.do("pass", 0, 5 * SPAN_NS)
+        world.do("take", 1, 8)
+        world.do("back", 0, 0)
+        world.do("take", 1, 3)
+        assert [cost for _, cost in world.spent] == [8]
+        world.do("take", 1, 2)
+        assert world.most_in_a_stretch() == 0
+
+
+def test_what_was_not_wanted_comes_back() -> None:
+    world = World(Terms(NS // 10, 10))
+    world.do("take", 1, 2)
+    world.do("waste", 0, 8)
+    world.do("take", 1, 1)
+    world.do("back", 0, 0)
+    world.do("take", 1, 8)
+    assert [cost for _, cost in world.spent] == [2, 8]
 
 
 def test_a_lease_that_was_spent_at_its_last_moment_and_never_given_back_counts_from_that_moment() -> None:

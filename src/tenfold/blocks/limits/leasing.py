@@ -24,7 +24,7 @@ SPAN_NS = NS
 @dataclass(frozen=True, slots=True)
 class Row:
     """What is stored of a limit's key: its TAT and the clock when that was worked out, under which interval; the span
-    in force, the tokens given out in it, and those given out in the span before."""
+    in force, the tokens leased in it, and those leased in the span before; when the bucket was last seen full."""
 
     tat_ns: int
     at_ns: int
@@ -32,15 +32,19 @@ class Row:
     span: int
     out: int = 0
     before: int = 0
+    full_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Back:
-    """What a process gives back: a lease of `granted` tokens from `span`, and all tokens that were `left` unspent."""
+    """What a process gives back: a lease of `granted` tokens from `span`, of which some are `left`; and `spare` tokens
+    that were taken for somebody who did not want them, the first of them at `since_ns`."""
 
     span: int
     granted: int
     left: int
+    spare: int = 0
+    since_ns: int = 0
 
 
 NOTHING_BACK = Back(-1, 0, 0)
@@ -72,6 +76,7 @@ class Grant:
     wait_ns: int
     valid_ns: int
     span: int
+    at_ns: int
 
 
 def lease(row: Row | None, now_ns: int, terms: Terms, ask: Ask) -> tuple[Row, Grant]:
@@ -85,40 +90,50 @@ def lease(row: Row | None, now_ns: int, terms: Terms, ask: Ask) -> tuple[Row, Gr
     leased = max(0, tokens - ask.now)
     wait_ns = 0 if room >= ask.need else tat_ns + ask.need * terms.interval_ns - terms.tolerance_ns - now_ns
     after = replace(row, tat_ns=tat_ns + tokens * terms.interval_ns, out=row.out + leased)
-    return after, Grant(tokens, leased, room - tokens, wait_ns, (row.span + 2) * SPAN_NS - now_ns, row.span)
+    return after, Grant(tokens, leased, room - tokens, wait_ns, (row.span + 2) * SPAN_NS - now_ns, row.span, now_ns)
 
 
 def _now(row: Row, now_ns: int, terms: Terms) -> Row:
     """The row by this clock and under these terms."""
-    tat_ns, span = row.tat_ns, now_ns // SPAN_NS
+    tat_ns, span, full_ns = row.tat_ns, now_ns // SPAN_NS, row.full_ns
     if row.at_ns > now_ns:  # the clock was set back: what was charged stays charged, counted from the new time
         tat_ns -= row.at_ns - now_ns
+        full_ns = max(full_ns, row.at_ns)
     if row.interval_ns != terms.interval_ns:
         tat_ns = converted(tat_ns, now_ns, Terms(row.interval_ns, terms.burst), terms)
     if span < row.span - 1:  # set back so far that leases could outlive their span: they count for two whole ones
-        return Row(tat_ns, now_ns, terms.interval_ns, span + 1, row.out + row.before)
-    return Row(tat_ns, now_ns, terms.interval_ns, row.span, row.out, row.before)
+        return Row(tat_ns, now_ns, terms.interval_ns, span + 1, row.out + row.before, 0, full_ns)
+    return Row(tat_ns, now_ns, terms.interval_ns, row.span, row.out, row.before, full_ns)
 
 
 def _passed(row: Row, now_ns: int) -> Row:
     """The row after the time that has passed: what is out may have been spent at the last moment, so until that moment
     the bucket was not fuller than the burst less that."""
-    tat_ns, span, out, before = row.tat_ns, row.span, row.out, row.before
-    if now_ns >= (span + 1) * SPAN_NS:
-        tat_ns = max(tat_ns, (span + 1) * SPAN_NS + (out + before) * row.interval_ns)
-        span, out, before = span + 1, 0, out
-    if now_ns >= (span + 1) * SPAN_NS:
-        tat_ns = max(tat_ns, (span + 1) * SPAN_NS + before * row.interval_ns)
-        span, before = now_ns // SPAN_NS, 0
-    tat_ns = max(tat_ns, now_ns + (out + before) * row.interval_ns)
-    return replace(row, tat_ns=tat_ns, span=span, out=out, before=before)
+    if now_ns >= (row.span + 1) * SPAN_NS:
+        row = _at(row, (row.span + 1) * SPAN_NS)
+        row = replace(row, span=row.span + 1, out=0, before=row.out)
+    if now_ns >= (row.span + 1) * SPAN_NS:
+        row = _at(row, (row.span + 1) * SPAN_NS)
+        row = replace(row, span=now_ns // SPAN_NS, before=0)
+    return _at(row, now_ns)
+
+
+def _at(row: Row, time_ns: int) -> Row:
+    """The row at a time until which nothing was charged or leased: as full as it may be, if it has become that."""
+    full_ns = time_ns + (row.out + row.before) * row.interval_ns
+    if row.tat_ns > full_ns:
+        return row
+    return replace(row, tat_ns=full_ns, full_ns=max(row.full_ns, time_ns))
 
 
 def _settled(row: Row, back: Back) -> Row:
-    """The row without a lease: it is not out any more, and what is left of it comes back."""
-    tat_ns = row.tat_ns - back.left * row.interval_ns
+    """The row without a lease: it is not out any more, and what is left of it comes back. What was not given back in
+    time has been counted as spent. Spare tokens come back unless the bucket has been full since: then they have."""
+    tat_ns = row.tat_ns
+    if back.spare and row.full_ns <= back.since_ns:
+        tat_ns -= back.spare * row.interval_ns
     if back.span == row.span:
-        return replace(row, tat_ns=tat_ns, out=max(0, row.out - back.granted))
+        return replace(row, tat_ns=tat_ns - back.left * row.interval_ns, out=max(0, row.out - back.granted))
     if back.span == row.span - 1:
-        return replace(row, tat_ns=tat_ns, before=max(0, row.before - back.granted))
+        return replace(row, tat_ns=tat_ns - back.left * row.interval_ns, before=max(0, row.before - back.granted))
     return replace(row, tat_ns=tat_ns)

@@ -15,10 +15,11 @@ from tenfold.core.errors import Unavailable
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What becomes of a wish for tokens: by how many nanoseconds it is over the limit (up to 0: they are reserved), and
-    the lease that they are from (0: they were asked for)."""
+    the lease that they are from (0: they were asked for, and taken at `at_ns` of the database's clock)."""
 
     over_ns: int
     serial: int = 0
+    at_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -35,6 +36,8 @@ class Purse:
     """Tokens that have just come for those who wait."""
     spare: int = 0
     """Tokens that came for somebody who did not want them any more: given back with the next question."""
+    spare_ns: int = 0
+    """When the first of them were taken, by the database's clock."""
     span: int = -1
     until_ns: int = 0
     """Until when the lease may be spent."""
@@ -71,7 +74,7 @@ class Purse:
     def release(self, cost: int, answer: Answer) -> None:
         """What was reserved is not needed. It is lost when its lease has been given back meanwhile."""
         if not answer.serial:
-            self.spare += cost
+            self._put_aside(cost, answer.at_ns)
         elif answer.serial == self.serial:
             self.left += cost
 
@@ -89,7 +92,7 @@ class Purse:
         more = size if size > 1 else 0  # a single token is asked for when it is wanted
         back = NOTHING_BACK
         if self.granted or self.spare:
-            back = Back(self.span, self.granted, self.left + self.spare)
+            back = Back(self.span, self.granted, self.left, self.spare, self.spare_ns)
             self.left = self.granted = self.spare = 0
             self.serial += 1
         return Ask(costs[0] if costs else 0, sum(costs), more, back, max(0, self.owed_until_ns - now_ns))
@@ -97,9 +100,8 @@ class Purse:
     def take_back(self, back: Back) -> None:
         """Goes on with a lease that was not given back after all: the database surely did nothing."""
         if back is not NOTHING_BACK:
-            self.span, self.granted = back.span, back.granted
-            self.left = min(back.left, back.granted)
-            self.spare += back.left - self.left
+            self.span, self.granted, self.left = back.span, back.granted, back.left
+            self._put_aside(back.spare, back.since_ns)
 
     def fill(self, ask: Ask, grant: Grant, asked_ns: int, now_ns: int) -> None:
         """Takes what was granted, and hands it to those who wait. `asked_ns` is when it was asked for: the lease is
@@ -110,11 +112,16 @@ class Purse:
         self.until_ns = asked_ns + grant.valid_ns
         if ask.need and not grant.tokens:
             self.refused_cost, self.refused_until_ns = ask.need, now_ns + grant.wait_ns
-        self._serve(now_ns, empty=grant.tokens < ask.now)
-        self.spare += self.ready
+        self._serve(now_ns, grant.at_ns, empty=grant.tokens < ask.now)
+        self._put_aside(self.ready, grant.at_ns)
         self.ready = 0
 
-    def _serve(self, now_ns: int, *, empty: bool) -> None:
+    def _put_aside(self, tokens: int, at_ns: int) -> None:
+        if tokens:
+            self.spare_ns = min(self.spare_ns, at_ns) if self.spare else at_ns
+            self.spare += tokens
+
+    def _serve(self, now_ns: int, at_ns: int, *, empty: bool) -> None:
         """Hands tokens to those who wait, in their order. `empty`: there are no more, so the others are refused."""
         while self.waiting:
             cost, future = self.waiting[0]
@@ -123,7 +130,8 @@ class Purse:
             elif self.ready >= cost:
                 self.waiting.popleft()
                 self.ready -= cost
-                future.set_result(Answer(-(self.ready + self.left + self.room) * self.rule.interval_ns))
+                over_ns = -(self.ready + self.left + self.room) * self.rule.interval_ns
+                future.set_result(Answer(over_ns, 0, at_ns))
             elif self.left >= cost:
                 self.waiting.popleft()
                 future.set_result(self._from_lease(cost))

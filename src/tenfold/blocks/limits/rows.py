@@ -47,7 +47,12 @@ _MAKE = insert(tf_limit)
 _KEEP = (
     update(tf_limit)
     .where(tf_limit.c.name == bindparam("of"))
-    .values({name: bindparam(f"to_{name}") for name in ("tat_ns", "at_ns", "interval_ns", "span", "out", "out_before")})
+    .values(
+        {
+            name: bindparam(f"to_{name}")
+            for name in ("tat_ns", "at_ns", "interval_ns", "span", "out", "out_before", "full_ns")
+        }
+    )
 )
 _OWED = select(tf_limit.c.name, tf_limit.c.tat_ns).where(tf_limit.c.tat_ns > bindparam("after"))
 _FORGET = delete(tf_limit).where(tf_limit.c.tat_ns < bindparam("before"))
@@ -71,20 +76,22 @@ class Rows:
                 continue
         return Grant(*await self._lease(name, terms, ask))
 
-    async def _leased(self, tx: Transaction, name: str, terms: Terms, ask: Ask) -> tuple[int, int, int, int, int, int]:
+    async def _leased(self, tx: Transaction, name: str, terms: Terms, ask: Ask) -> tuple[int, ...]:
         found = await tx.one_or_none(_FIND, of=name)
         now_ns = await self._time(tx, found)
-        before = found and Row(found.tat_ns, found.at_ns, found.interval_ns, found.span, found.out, found.out_before)
+        before = found and Row(
+            found.tat_ns, found.at_ns, found.interval_ns, found.span, found.out, found.out_before, found.full_ns
+        )
         row, grant = lease(before, now_ns, terms, ask)
         values = {
             "tat_ns": row.tat_ns, "at_ns": row.at_ns, "interval_ns": row.interval_ns, "span": row.span,
-            "out": row.out, "out_before": row.before,
+            "out": row.out, "out_before": row.before, "full_ns": row.full_ns,
         }  # fmt: skip
         if found is None:
             await tx.run(_MAKE, name=name, bucket=tx.bucket, **values)
         elif grant.tokens or ask.back != NOTHING_BACK or ask.owed_ns:  # a refusal changes nothing
             await tx.run(_KEEP, of=name, **{f"to_{column}": value for column, value in values.items()})
-        return grant.tokens, grant.leased, grant.room, grant.wait_ns, grant.valid_ns, grant.span
+        return grant.tokens, grant.leased, grant.room, grant.wait_ns, grant.valid_ns, grant.span, grant.at_ns
 
     async def _time(self, tx: Transaction, found: Any) -> int:
         if self._now_ns is not None:

@@ -17,14 +17,16 @@ MIGRATION = OwnMigration(
     sqlite=(
         """CREATE TABLE tf_limit (
             name TEXT PRIMARY KEY, bucket INTEGER NOT NULL, tat_ns INTEGER NOT NULL, at_ns INTEGER NOT NULL,
-            interval_ns INTEGER NOT NULL, span INTEGER NOT NULL, out INTEGER NOT NULL, out_before INTEGER NOT NULL
+            interval_ns INTEGER NOT NULL, span INTEGER NOT NULL, out INTEGER NOT NULL, out_before INTEGER NOT NULL,
+            full_ns INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID""",
         "CREATE INDEX tf_limit_tat ON tf_limit (tat_ns)",
     ),
     postgres=(
         """CREATE TABLE tf.tf_limit (
             name text COLLATE "C" PRIMARY KEY, bucket bigint NOT NULL, tat_ns bigint NOT NULL, at_ns bigint NOT NULL,
-            interval_ns bigint NOT NULL, span bigint NOT NULL, out bigint NOT NULL, out_before bigint NOT NULL
+            interval_ns bigint NOT NULL, span bigint NOT NULL, out bigint NOT NULL, out_before bigint NOT NULL,
+            full_ns bigint NOT NULL
         ) WITH (fillfactor = 80)""",
         "CREATE INDEX tf_limit_tat ON tf.tf_limit (tat_ns)",
     ),
@@ -41,5 +43,6 @@ tf_limit = Table(
     Column("span", Int64(), nullable=False),
     Column("out", Int64(), nullable=False),
     Column("out_before", Int64(), nullable=False),
+    Column("full_ns", Int64(), nullable=False),
     info={"tenfold_home": local()},
 )
