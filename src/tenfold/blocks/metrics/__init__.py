@@ -37,7 +37,7 @@ from tenfold.blocks.metrics.policy import (
 from tenfold.blocks.metrics.series import Entry, Series, UniqueSeries
 from tenfold.blocks.metrics.store import FOLD_BATCH, GROUPS, Store
 from tenfold.core.clock import Clock
-from tenfold.core.errors import ContractError, TenfoldError
+from tenfold.core.errors import ContractError, TenfoldError, Unavailable
 from tenfold.core.lifecycle import Background
 from tenfold.core.randomness import Randomness
 from tenfold.topology.map import Map
@@ -45,6 +45,8 @@ from tenfold.topology.map import Map
 __all__ = ["Count", "Day", "Metrics", "MetricsStats", "Number", "Sum", "Unique", "Visits"]
 
 FLUSH_EVERY_S = 1.0
+LAST_LIMIT_S = 5.0
+"""What the last write may take when the process stops; writes that a move holds wait longer otherwise."""
 TIDY_EVERY_S = 3600.0
 """How often parts of past days are merged and old days dropped, give or take a quarter."""
 
@@ -166,10 +168,14 @@ class Metrics:
         await self._flusher.start()
 
     async def stop(self) -> None:
-        """Writes down the rest; a database that is away loses it, with a `TenfoldError`."""
+        """Writes down the rest; `Unavailable` when the database does not take it within some seconds: it is lost."""
         if self._flusher.running:
             await self._flusher.stop()
-            await self.flush()
+            try:
+                async with asyncio.timeout(LAST_LIMIT_S):
+                    await self.flush()
+            except TimeoutError:
+                raise Unavailable("What was counted last could not be written down.") from None
 
     def adopt(self, new: Map) -> None:
         """Goes by a newer map."""
