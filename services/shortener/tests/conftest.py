@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,12 +13,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
+
+from shortener import quotas
+from shortener.accounts import passwords
+from shortener.app import app
+from shortener.model import tf
+from tenfold.testing import running
 
 _SERVICE = Path(__file__).parents[1]
 _COMMAND = str(Path(sys.executable).with_name("tenfold"))
@@ -118,6 +126,87 @@ class Browser:
     def close(self) -> None:
         self._http.delete(self._session)
         self._http.close()
+
+
+class Visitor:
+    """Somebody with a browser: keeps cookies, and sends the forms of the pages with their tokens."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self.client = client
+        client.headers["accept"] = "text/html"
+
+    async def send(self, path: str, form: dict[str, str], *, page: str = "") -> httpx.Response:
+        """Loads `page` (default: `path`), and posts the form with its token to `path`."""
+        token = re.search(r'name="csrf" value="([^"]*)"', (await self.client.get(page or path)).text)
+        assert token is not None, "every page has a form with a token"
+        return await self.client.post(path, data=form | {"csrf": token[1]})
+
+    async def sign_up(self, name: str, password: str = "correct horse battery") -> None:
+        answer = await self.send("/signup", {"name": name, "password": password})
+        assert answer.status_code == 303, _errors(answer)
+
+    async def make(self, url: str, **more: str) -> str:
+        """A link of theirs; its code."""
+        answer = await self.send("/", {"url": url, **more})
+        assert answer.status_code == 303, _errors(answer)
+        return str(answer.headers["location"]).removeprefix("/?made=")
+
+    async def key(self, label: str = "a key", **more: str) -> dict[str, str]:
+        """A new API key of theirs, as headers."""
+        page = await self.send("/account/keys", {"label": label, **more}, page="/account")
+        found = re.search(r'id="secret">([^<]+)<', page.text)
+        assert found is not None, _errors(page)
+        return {"authorization": f"Bearer {found[1]}"}
+
+
+def _errors(page: httpx.Response) -> list[str]:
+    return re.findall(r'class="error[^>]*>(.*?)</p>', page.text)
+
+
+class Running:
+    """The service in this process, with visitors from any address."""
+
+    def __init__(self, stack: contextlib.AsyncExitStack) -> None:
+        self._stack = stack
+
+    async def client(self, address: str = "127.0.0.1", **headers: str) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(app=app, client=(address, 4711), raise_app_exceptions=False)
+        made = httpx.AsyncClient(transport=transport, base_url="http://testserver", headers=headers)
+        return await self._stack.enter_async_context(made)
+
+    async def visitor(self, name: str = "", *, address: str = "127.0.0.1") -> Visitor:
+        """A visitor; with a name they have signed up."""
+        visitor = Visitor(await self.client(address))
+        if name:
+            await visitor.sign_up(name)
+        return visitor
+
+    async def until(self, what: Callable[[], Awaitable[bool]], limit_s: float = 15) -> None:
+        """Waits for what subscribers and jobs do behind the requests."""
+        deadline = time.monotonic() + limit_s
+        while not await what():
+            assert time.monotonic() < deadline, "it did not happen"
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+def during(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs `body(running)` while the service runs on an empty database, with these settings and with cheap hashes."""
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    passwords._nobodys.cache_clear()
+
+    def run(body: Callable[[Running], Awaitable[None]], **settings: Any) -> None:
+        async def whole() -> None:
+            async with contextlib.AsyncExitStack() as stack:
+                tf.cache.clear()
+                for rule in (quotas.LOGINS, quotas.LOGINS_OF_A_NAME, quotas.ANONYMOUS_LINKS, quotas.REPORTS):
+                    rule.tats.clear()  # all tests of a run are in one process
+                await stack.enter_async_context(running(app, tmp_path, root=_SERVICE, settings=settings))
+                await body(Running(stack))
+
+        asyncio.run(whole())
+
+    return run
 
 
 @pytest.fixture(scope="session")

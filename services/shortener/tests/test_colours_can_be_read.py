@@ -19,8 +19,10 @@ TEXT = [(ink, ground) for ink in ("ink", "soft", "accent", "accent-strong") for 
     ("wrong", "wrong-tint"),
     ("on-accent", "accent"),
     ("on-accent", "accent-strong"),
+    ("on-wrong", "wrong"),
+    ("ink", "tint"),
 ]
-EDGES = [("edge", "card"), ("accent", "card"), ("wrong", "card")]
+EDGES = [("edge", "card"), ("accent", "card"), ("wrong", "card"), ("bar", "card"), ("edge", "ground")]
 
 
 def luminance(colour: str) -> float:

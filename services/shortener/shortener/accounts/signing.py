@@ -11,6 +11,7 @@ from shortener.accounts.names import check_name, check_password, looks_like_name
 from shortener.accounts.passwords import hashed, is_outdated, is_right
 from shortener.accounts.table import CHANGE_PASSWORD, DELETE_ACCOUNT, FIND_ACCOUNT, INSERT_ACCOUNT
 from shortener.links.codes import base62
+from shortener.measures import ACCOUNTS_MADE
 from shortener.model import now, tf
 from shortener.refusal import Refusal
 from tenfold import Transaction
@@ -35,6 +36,7 @@ async def sign_up(name: str, password: str) -> Account:
     account = Account(name, base62(tf.ids.uuid7().int).rjust(22, "0"), await hashed(password), now())
     if not await _insert(name, account):
         raise Refusal("name", "name.taken", status=409, name=name)
+    ACCOUNTS_MADE.add()
     await begin_session(account)
     return account
 

@@ -13,6 +13,7 @@ import msgspec
 
 from shortener.links.finding import find_link
 from shortener.links.table import CHANGE_LINK, DELETE_LINK, FIND_LINK, QUARANTINE_LINK, Link, link_of
+from shortener.measures import QUARANTINED
 from shortener.model import now, tf
 from shortener.visits.table import DELETE_DAYS, DELETE_TOTAL, FIND_TOTAL
 from tenfold import Transaction
@@ -81,12 +82,19 @@ async def _delete(tx: Transaction, code: str, owner: str, at: datetime) -> bool:
 
 async def quarantine(code: str, reason: str) -> Link | None:
     """Puts a warning before a link, at once and everywhere; None when there is no such link."""
-    return await _quarantine(code, reason, now())
+    link = await _quarantine(code, reason, now())
+    if link is not None:
+        QUARANTINED.add()
+        tf.log.warning("link quarantined", code=code, reason=reason)
+    return link
 
 
 async def release(code: str) -> Link | None:
     """Takes the warning away; None when there is no such link."""
-    return await _quarantine(code, None, None)
+    link = await _quarantine(code, None, None)
+    if link is not None:
+        tf.log.info("link released", code=code)
+    return link
 
 
 @tf.database.transaction(key="code")

@@ -10,6 +10,7 @@ from shortener import settings
 from shortener.links.codes import Permutation, hash_codes, is_reserved, permuted_code
 from shortener.links.finding import find_link
 from shortener.links.table import FIND_LINK, INSERT_LINK
+from shortener.measures import LINKS_MADE
 from shortener.model import now, tf
 from shortener.refusal import Refusal
 from tenfold import Transaction
@@ -52,10 +53,12 @@ async def make_link(wanted: Wanted) -> Made:
         made = await insert_link(wanted.alias, wanted, now(), same_is_fine=True)
         if made is None:
             raise Refusal("alias", "alias.taken", status=409, alias=wanted.alias)
-        return made
-    made = await (_make_hashed(wanted) if settings.generator() == "hash" else _make_permuted(wanted))
-    if made is None:
-        raise Refusal("body", "code.none_free", status=503, attempts=ATTEMPTS)
+    else:
+        made = await (_make_hashed(wanted) if settings.generator() == "hash" else _make_permuted(wanted))
+        if made is None:
+            raise Refusal("body", "code.none_free", status=503, attempts=ATTEMPTS)
+    if made.new:
+        LINKS_MADE.add(by="nobody" if wanted.owner is None else "account")
     return made
 
 

@@ -20,6 +20,7 @@ from shortener.links.expiry import moment_of
 from shortener.links.listing import links_of
 from shortener.links.table import Link
 from shortener.links.urls import canonical_url
+from shortener.measures import ACTIVE_ACCOUNTS
 from shortener.model import now
 from shortener.pages.home import count_of
 from shortener.pages.shell import ENDINGS, Values, page, read_form, refusal_of, see, with_retry, words_of
@@ -54,6 +55,7 @@ async def member(request: Request) -> Who:
 async def list_page(request: Request) -> Response:
     """`GET /dashboard`: the links of the person, the newest first."""
     who = await member(request)
+    ACTIVE_ACCOUNTS.add(who.owner)
     after = request.query_params.get("after", "")
     deleted = request.query_params.get("deleted", "")
     found = await links_of(who.owner, after)

@@ -50,7 +50,6 @@ async def submit_signup(request: Request) -> Response:
         return await _page(request, values, refusal)
     except TenfoldError as error:
         return with_retry(await _page(request, values, refusal_of(error, words_of(request))), error)
-    tf.metrics.count("accounts_made").add()
     return see(local_path(values["next"], AFTERWARDS))
 
 
