@@ -6,6 +6,7 @@ import json
 import signal
 from pathlib import Path
 
+from webnode import APP, service
 from workernode import a_map, worker
 
 from tenfold.topology.map import ServerMap
@@ -89,3 +90,17 @@ def test_a_worker_whose_database_is_away_stays_up_and_says_why(tmp_path: Path) -
         assert made.until(reason=sentence)["ready"] is False
         made.process.send_signal(signal.SIGTERM)
         assert made.exit_code() == 0
+
+
+def test_a_web_process_that_runs_jobs_finishes_them_before_it_leaves(tmp_path: Path) -> None:
+    jobs = 'import signal\nsignal.signal(signal.SIGUSR1, lambda *_: setattr(runtime, "jobs", 0))\nruntime.jobs = 2\n'
+    with service(tmp_path, APP + jobs) as made:
+        node = made.start().until_ready()
+        status = node.ask("status")
+        assert (status["jobs"], status["works"]) == (2, True)
+        node.ask("drain")
+        status = node.ask("status")
+        assert (status["jobs"], status["works"], status["draining"]) == (2, False, True)
+        assert node.process.poll() is None
+        node.process.send_signal(signal.SIGUSR1)
+        assert node.exit_code() == 0

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from haproxy import needs_haproxy
+from postgres import needs_postgres
 from tier import until
 from working import Ran, Working, working
 
@@ -35,10 +37,10 @@ FIRST = FAR
 class Load:
     """Jobs without end while it is entered; `numbers` are those that were enqueued, `failed` why one was not."""
 
-    def __init__(self, made: Working) -> None:
+    def __init__(self, made: Working, first: int = FAR) -> None:
         self.numbers: list[int] = []
         self.failed: list[str] = []
-        self._made = made
+        self._made, self._first = made, first
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -51,7 +53,7 @@ class Load:
         self._thread.join()
 
     def _run(self) -> None:
-        number = FIRST
+        number = self._first
         while not self._stop.wait(0.02):
             number += 1
             try:
@@ -120,3 +122,23 @@ def test_a_deploy_replaces_workers_and_a_job_that_runs_is_finished_first(small: 
     assert sorted(begun) == list(range(2 * FAR, last + 1)), "no job was cut off by the worker that left"
     facts = small.done("moves", "--json").facts()["moves"][-1]["facts"]
     assert set(facts["ended"].values()) == {"drained"}
+
+
+@pytest.mark.long
+@needs_postgres
+@needs_haproxy
+def test_no_job_is_lost_or_doubled_on_the_way_to_step_3_and_back(small: Working) -> None:
+    small.done("scale", "worker=1", "--yes")
+    first = 5 * FAR
+    with Load(small, first) as load:
+        small.done("climb", "3", "--yes")
+        small.done("scale", "worker=2", "web=3", "--yes")
+        small.write("three")
+        small.done("deploy", "--yes")
+        assert len(small.pids("worker")) == 2
+        small.done("descend", "1", "--yes")
+        assert len(small.pids("worker")) == 2
+    assert load.failed == []
+    until(lambda: sum(each.what == "end" for each in noted(small, first)) >= len(load.numbers), "the last jobs")
+    assert sorted(each.number for each in noted(small, first) if each.what == "end") == load.numbers
+    small.done("scale", "worker=0", "--yes")
