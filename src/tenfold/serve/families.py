@@ -3,7 +3,7 @@
 A block's `stats()` returns a frozen dataclass; each number in it is a family `tenfold_<block>_<field>`. A field is a
 counter (it only grows while the process lives) unless it says otherwise:
 
-    held: int = field(metadata=GAUGE)                      # goes up and down
+    held: int = field(metadata=GAUGE)                            # tenfold.core.gauge: goes up and down
     lines: dict[str, int] = field(metadata={"label": "level"})   # a sample for each key
 
 A mapping to dataclasses, and a tuple of dataclasses with a `name`, give a sample for each member. Texts are left out.
@@ -20,9 +20,6 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 from tenfold.blocks.metrics import Number
-
-GAUGE: Mapping[str, str] = {"kind": "gauge"}
-"""Metadata of a field that goes up and down."""
 
 SAMPLES_MAX = 2000
 """Samples of one block; a dict that grows with users must not fill the collector."""

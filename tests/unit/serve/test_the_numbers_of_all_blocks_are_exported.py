@@ -16,9 +16,10 @@ from serving import FakeRuntime, call
 
 from tenfold.blocks.metrics import Number
 from tenfold.core.clock import ManualClock
+from tenfold.core.gauge import GAUGE
 from tenfold.serve import otlp
 from tenfold.serve.asgi import TenfoldASGI
-from tenfold.serve.families import GAUGE, SAMPLES_MAX, Sample, gathered, of_numbers, of_stats
+from tenfold.serve.families import SAMPLES_MAX, Sample, gathered, of_numbers, of_stats
 from tenfold.serve.push import Push
 from tenfold.service import Tenfold
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
@@ -24,6 +24,7 @@ from tenfold.blocks.cache.tags import Tags, checked
 from tenfold.blocks.cache.watch import Watch
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError
+from tenfold.core.gauge import GAUGE
 from tenfold.core.randomness import Randomness
 from tenfold.core.units import parse_duration
 
@@ -77,11 +78,11 @@ class CacheStats:
     refreshes: int
     evictions: int
     refusals: int
-    entries: int
-    bytes: int
-    entries_limit: int
-    bytes_limit: int
-    loading: int
+    entries: int = field(metadata=GAUGE)
+    bytes: int = field(metadata=GAUGE)
+    entries_limit: int = field(metadata=GAUGE)
+    bytes_limit: int = field(metadata=GAUGE)
+    loading: int = field(metadata=GAUGE)
     by_key: dict[str, ReaderStats]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from tenfold.core.gauge import GAUGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,7 @@ class SubscriberStats:
 
     delivered: int
     failures: int
-    oldest_s: float
+    oldest_s: float = field(metadata=GAUGE)
     """Age in seconds of the oldest event in the batch in hand; 0 without one. It grows while the handler fails."""
 
     error: str
@@ -28,7 +30,7 @@ class EventsStats:
 
     published: int
     recorded: int
-    buffered: int
+    buffered: int = field(metadata=GAUGE)
     flushes: int
     dropped: int
     pruned: int

@@ -9,7 +9,7 @@ docs/blocks/sessions.md says what a service may rely on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from tenfold.blocks.sessions.upkeep import Upkeep
 from tenfold.blocks.sessions.visit import Visit, apart
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError, InvalidRequest
+from tenfold.core.gauge import GAUGE
 from tenfold.core.keyring import KeyRing
 from tenfold.core.randomness import Randomness
 from tenfold.core.secrets import SESSION_KEYS
@@ -57,8 +58,8 @@ class SessionsStats:
     writes: int
     touches: int
     refused: int
-    remembered: int
-    bytes: int
+    remembered: int = field(metadata=GAUGE)
+    bytes: int = field(metadata=GAUGE)
 
 
 class Sessions:
