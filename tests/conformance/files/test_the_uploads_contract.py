@@ -213,10 +213,10 @@ class Trouble:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
 
-    async def begin(self, name: str) -> Any:
+    async def begin(self, name: str, *, durable: bool = True) -> Any:
         if "mark" in self.at and name.startswith("doubt/"):
             raise self.at["mark"]
-        draft = await self.store.begin(name)
+        draft = await self.store.begin(name, durable=durable)
         for step in ("write", "finish"):
             if step in self.at and not name.startswith("doubt/"):
                 setattr(draft, step, self._failing(step))

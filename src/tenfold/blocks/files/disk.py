@@ -1,10 +1,10 @@
-"""Reading a part of a file in threads, so that the loop goes on."""
+"""Opening a file, and reading a part of it, in threads, so that the loop goes on."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 from tenfold.blocks.files.http import Span
@@ -19,7 +19,7 @@ async def pieces(path: Path, span: Span) -> AsyncGenerator[bytes, None]:
     """The bytes of a span; never through a link. Raises the errors of the disk, and `StorageDamaged` at its end when
     the file is shorter."""
     with storage_errors("read", path):
-        fd = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = await opened(lambda: os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
         reading: asyncio.Future[bytes] | None = None
         try:
             at = span.start
@@ -32,6 +32,21 @@ async def pieces(path: Path, span: Span) -> AsyncGenerator[bytes, None]:
                 at += len(piece)
         finally:
             _close(fd, reading)
+
+
+async def opened(open_it: Callable[[], int]) -> int:
+    """The descriptor that `open_it` gives in a thread; closed when the caller is cancelled meanwhile."""
+    opening = asyncio.ensure_future(asyncio.to_thread(open_it))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_unused)
+        raise
+
+
+def _close_unused(opening: asyncio.Future[int]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        os.close(opening.result())
 
 
 def _close(fd: int, reading: asyncio.Future[bytes] | None) -> None:

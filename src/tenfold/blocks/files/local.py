@@ -32,11 +32,11 @@ class LocalStore:
         self.folder = folder
         self._randomness = randomness
 
-    async def begin(self, name: str) -> LocalDraft:
+    async def begin(self, name: str, *, durable: bool = True) -> LocalDraft:
         """See `Store`."""
         target = self._path(checked(name))
         draft = self._drafts / f"{self._randomness.bytes(12).hex()}.part"
-        return LocalDraft(await asyncio.to_thread(_opened, draft), draft, target)
+        return LocalDraft(await disk.opened(lambda: _opened(draft)), draft, target, durable)
 
     async def open(self, name: str, span: Span) -> AsyncGenerator[bytes, None]:
         """See `Store`."""
@@ -90,10 +90,11 @@ class LocalStore:
 class LocalDraft:
     """A draft in a `LocalStore`; its calls come one after another."""
 
-    def __init__(self, fd: int, path: Path, target: Path) -> None:
+    def __init__(self, fd: int, path: Path, target: Path, durable: bool) -> None:
         self._fd: int | None = fd
         self._path = path
         self._target = target
+        self._durable = durable
         self._running: asyncio.Future[None] | None = None
 
     async def write(self, piece: bytes) -> None:
@@ -106,7 +107,7 @@ class LocalDraft:
         """See `Draft`."""
         assert self._fd is not None, "a draft ends once"
         fd = self._fd
-        await self._run(lambda: _finished(fd, self._path, self._target))
+        await self._run(lambda: _finished(fd, self._path, self._target, self._durable))
         self._close()
 
     async def abort(self) -> None:
@@ -150,14 +151,16 @@ def _writing(fd: int, piece: bytes, target: Path) -> None:
         write_all(fd, piece)
 
 
-def _finished(fd: int, draft: Path, target: Path) -> None:
+def _finished(fd: int, draft: Path, target: Path, durable: bool) -> None:
     with storage_errors("write", target):
-        os.fsync(fd)
+        if durable:
+            os.fsync(fd)
         if not target.parent.is_dir():
             private_dir(target.parent)
             sync_dir(target.parent.parent)
         os.rename(draft, target)
-        sync_dir(target.parent)
+        if durable:
+            sync_dir(target.parent)
 
 
 def _size(path: Path) -> int | None:

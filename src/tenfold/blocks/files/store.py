@@ -44,8 +44,8 @@ class Draft(Protocol):
 class Store(Protocol):
     """Keeps objects by name. Several processes use it at once."""
 
-    async def begin(self, name: str) -> Draft:
-        """Begins to put an object."""
+    async def begin(self, name: str, *, durable: bool = True) -> Draft:
+        """Begins to put an object. One that is not `durable` outlives its process, and need not outlive a power cut."""
         ...
 
     def open(self, name: str, span: Span) -> AsyncGenerator[bytes, None]:
