@@ -133,6 +133,9 @@ def test_no_job_is_lost_or_doubled_on_the_way_to_step_3_and_back(small: Working)
     with Load(small, first) as load:
         small.done("climb", "3", "--yes")
         small.done("scale", "worker=2", "web=3", "--yes")
+        workers = small.pids("worker")
+        small.done("break", "database", "--yes")
+        assert small.pids("worker") == workers, "a database that is away takes no worker along"
         small.write("three")
         small.done("deploy", "--yes")
         assert len(small.pids("worker")) == 2

@@ -26,7 +26,7 @@ def command(context: Context, as_json: bool) -> int:
     "no traffic" while clients do not come to it (it has just started, or finishes what was begun). A balancer is told
     with the web servers that it sends requests to. Exit 0 when everything runs that should, 3 when not.
     """
-    facts = Deployment(Place(context.root())).facts()
+    facts = Deployment(Place(context.root())).facts(jobs=True)
     click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(status_lines(facts)))
     return 0 if facts["state"] == "running" else EXIT_NOT_RUNNING
 

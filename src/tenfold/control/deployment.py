@@ -216,9 +216,9 @@ class Deployment:
 
     # Look
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, *, jobs: bool = False) -> dict[str, Any]:
         """How the deployment stands; see `standing.facts_of`."""
-        return facts_of(self.place, self.keeper)
+        return facts_of(self.place, self.keeper, jobs=jobs)
 
 
 def controller_launch(place: Place, *, foreground: bool = False) -> Launch:

@@ -37,13 +37,14 @@ _KEEPER = ("node", "pid", "state", "restarts", "crash_loop", "exit_code", "repor
 Facts = dict[str, Any]
 
 
-def facts_of(place: Place, keeper: KeeperClient) -> Facts:
+def facts_of(place: Place, keeper: KeeperClient, *, jobs: bool = False) -> Facts:
     """How the deployment stands, as `tenfold status --json` prints it.
 
     `state` is `running`, `starting`, `failed`, `degraded` (something does not run that should) or `stopped`. `nodes`
     are the web servers with their version, traffic and private address, `workers` what runs jobs beside them (without
-    any the web servers do), `jobs` how many wait, run and are dead, `balancers` what stands before them; `public` says
-    which of them has the door, `waiting` what tenfold.toml asks for that has no effect on this step.
+    any the web servers do), `balancers` what stands before them; `public` says which of them has the door, `waiting`
+    what tenfold.toml asks for that has no effect on this step. With `jobs`, `jobs` says how many wait, run and are
+    dead, which costs the database a query.
     """
     current = place.read_map()
     runs = _keeper_facts(keeper)
@@ -66,7 +67,7 @@ def facts_of(place: Place, keeper: KeeperClient) -> Facts:
         "nodes": nodes,
         "workers": workers,
         "balancers": balancers,
-        "jobs": _jobs(place) if any(node["ready"] for node in (*nodes, *workers)) else None,
+        "jobs": _jobs(place) if jobs and any(node["ready"] for node in (*nodes, *workers)) else None,
         "public": _public(current),
         "routes": [msgspec.to_builtins(route) for route in current.routes] if current else [],
         "waiting": list(waiting(current)) if current else [],

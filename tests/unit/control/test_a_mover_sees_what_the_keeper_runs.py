@@ -82,6 +82,16 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     made.journal.close()
 
 
+def test_a_database_whose_connections_are_too_few_for_what_runs_is_not_moved_to(scene: Scene) -> None:
+    wants = Wants("postgres", workers=2)
+    wanted = target_of("copy_to_postgres", target_of("change_nodes", scene.map, Wants(workers=2)), wants)
+    context = scene.seen(Way(scene.map, wanted, wants))
+    scene.place.spec_file.write_text(SPEC + "[database]\npool = 4\n")
+    with pytest.raises(UsageError, match="1 web server and 2 workers need 6 connections") as caught:
+        asyncio.run(context.look_ahead())
+    assert caught.value.code == "TF-SCALE"
+
+
 def test_the_nodes_of_the_keeper(scene: Scene) -> None:
     found = asyncio.run(scene.context.node_facts())
     assert {name: (fact.role, fact.restarts, fact.kept) for name, fact in found.items()} == {

@@ -123,6 +123,10 @@ def test_a_worker_that_is_left_alone_has_to_be_ready(runner: asyncio.Runner) -> 
     assert "None of worker-1 is ready" in run.state.reason
 
 
+def test_a_worker_that_stands_still_keeps_no_balancers_from_coming(runner: asyncio.Runner) -> None:
+    assert ended(runner, put("put", with_workers(one_web(), 1)), {1: "nap worker-1"}).finished
+
+
 def test_workers_are_scaled_while_a_web_server_is_down(runner: asyncio.Runner) -> None:
     scene = worked("more", with_workers(balanced(2), 1), 2)
     trail = ended(runner, scene).world.trail
