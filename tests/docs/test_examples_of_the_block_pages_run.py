@@ -18,7 +18,21 @@ from tenfold.drivers.sqlite import open_writer
 PAGES = Path(__file__).parents[2] / "docs" / "blocks"
 
 
-@pytest.mark.parametrize("page", ["cache.md", "database.md", "ids.md", "limits.md", "sessions.md", "tasks.md", "log.md", "metrics.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "cache.md",
+        "database.md",
+        "files.md",
+        "ids.md",
+        "kv.md",
+        "limits.md",
+        "log.md",
+        "metrics.md",
+        "sessions.md",
+        "tasks.md",
+    ],
+)
 def test_the_example_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (source,) = re.findall(r"```python\n(.*?)```", (PAGES / page).read_text("utf-8"), re.DOTALL)
