@@ -47,6 +47,10 @@ class Finishing:
         self._full = asyncio.Event()
         self._write = database.transaction(isolation="read committed")(_write)
 
+    def renew(self) -> None:
+        """Belongs to the running loop from now on."""
+        self._full = asyncio.Event()
+
     def __len__(self) -> int:
         return len(self._pending)
 

@@ -102,6 +102,7 @@ class Worker:
         """Begins its loops; they do nothing while it is off."""
         if self._loops:
             return
+        self._renew()
         self.running.ending = False
         steps: list[tuple[Step, asyncio.Event | None]] = [
             (self._claim_step, self._claim_now),
@@ -116,6 +117,12 @@ class Worker:
         ]
         create = asyncio.get_running_loop().create_task
         self._loops = [create(self._repeat(step, event), context=Context()) for step, event in steps]
+
+    def _renew(self) -> None:
+        """What is waited for belongs to one loop, and a service may be opened again in another."""
+        self._claim_now, self._later_now, self._cron_now, self._room = (asyncio.Event() for _ in range(4))
+        self._registering = asyncio.Lock()
+        self.finishing.renew()
 
     async def stop(self) -> None:
         """Claims no more, waits `DRAIN_S` for what runs, gives the rest back, writes down what is to be written."""
