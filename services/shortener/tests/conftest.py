@@ -199,6 +199,7 @@ def during(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
         async def whole() -> None:
             async with contextlib.AsyncExitStack() as stack:
                 tf.cache.clear()
+                tf.events.log.grace = type(tf.events.log.grace)()  # what was settled was so in another database
                 for rule in (quotas.LOGINS, quotas.LOGINS_OF_A_NAME, quotas.ANONYMOUS_LINKS, quotas.REPORTS):
                     rule.tats.clear()  # all tests of a run are in one process
                 await stack.enter_async_context(running(app, tmp_path, root=_SERVICE, settings=settings))
