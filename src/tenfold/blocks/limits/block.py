@@ -134,7 +134,9 @@ class Limits:
                 "A limit was charged inside a transaction's body.", hint="Charge before it.", code="TF-LIMIT-TX"
             )
         if self._sharing.on and not self.off and charges:
-            return await self._sharing.shared.take([_complete(each) for each in charges])
+            complete = [_complete(each) for each in charges]
+            decision = self._sharing.shared.at_once(*complete[0]) if len(complete) == 1 else None
+            return decision or await self._sharing.shared.take(complete)
         return self.charge(*charges)
 
     async def require(self, *charges: tuple[Rule, Key] | tuple[Rule, Key, int]) -> Decision:

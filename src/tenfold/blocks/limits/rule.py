@@ -45,7 +45,7 @@ class Rule:
 
     __slots__ = (
         "allowed", "burst", "cost", "interval_ns", "keys_max", "limit", "name", "refused", "shadow", "shadowed",
-        "shares", "tats", "tolerance_ns", "unclaimed",
+        "shares", "tats", "terms", "tolerance_ns", "unclaimed",
     )  # fmt: skip
 
     def __init__(self, limit: LimitMap, keys_max: int = KEYS_MAX) -> None:
@@ -66,7 +66,8 @@ class Rule:
         self.cost = limit.cost
         self.shadow = limit.shadow
         self.interval_ns = parse_rate(limit.rate).interval_ns
-        self.tolerance_ns = self.interval_ns * self.burst
+        self.terms = Terms(self.interval_ns, self.burst)
+        self.tolerance_ns = self.terms.tolerance_ns
 
     def change(self, limit: LimitMap, now_ns: int) -> None:
         """Goes by other terms from now on. What was charged stays charged."""
@@ -76,11 +77,6 @@ class Rule:
             for tats in (self.tats, self.shares, self.unclaimed):
                 for key, tat_ns in tats.items():
                     tats[key] = converted(tat_ns, now_ns, was, self.terms)  # type: ignore[index]
-
-    @property
-    def terms(self) -> Terms:
-        """Its numbers."""
-        return Terms(self.interval_ns, self.burst)
 
     @property
     def terms_words(self) -> str:

@@ -51,6 +51,21 @@ class Shared:
 
     # -- charges ------------------------------------------------------------------------------------------------------
 
+    def at_once(self, rule: Rule, key: Key, cost: int) -> Decision | None:
+        """The decision on one limit, if the database is not needed for it."""
+        purse = self._purses.get((rule, key))
+        answer = purse.reserve(cost, self._now_ns()) if purse is not None else None
+        if answer is None:
+            return None
+        decision = Decision(rule, answer.over_ns)
+        if answer.over_ns <= 0:
+            rule.allowed += 1
+        elif rule.shadow:
+            rule.shadowed += 1
+        else:
+            rule.refused += 1
+        return decision
+
     async def take(self, charges: Sequence[Charge]) -> Decision:
         """Charges all of these limits, or none when one of them refuses."""
         known = self._refused(charges := merged(charges))
