@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenfold.core.clock import Clock
-from tenfold.core.errors import StorageDamaged
-from tenfold.core.files import FileLock, private_dir, storage_errors
+from tenfold.core.errors import StorageDamaged, UsageError
+from tenfold.core.files import FileLock, private_dir
 from tenfold.core.randomness import Randomness
 from tenfold.core.secrets import LOCK, Secrets
 
@@ -132,25 +132,35 @@ class KeyRing:
         """Reads the file when it is another one than before."""
         seen = self._identity()
         if seen is None:
-            self.ensure()
+            self._made()
         elif seen != self._seen:
             self._keys = self._read()
             self._by_name = {key.name: key for key in self._keys}
             self._seen = seen
             self.readings += 1
 
+    def _made(self) -> None:
+        try:
+            self.ensure()
+        except UsageError as error:  # of whoever runs the service, not of the client whose request came first
+            raise StorageDamaged(error.message, hint=error.hint) from error
+
     def _identity(self) -> tuple[int, int, int] | None:
-        with storage_errors("read", self.path):
-            try:
-                found = self.path.stat()
-            except FileNotFoundError:
-                return None
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageDamaged(
+                f"Cannot read {self.path}: {error.strerror}.", hint="It belongs to the user that the service runs as."
+            ) from error
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def _read(self) -> tuple[RingKey, ...]:
-        text = self._secrets.find(self.path.name)
         try:
-            return read(text or "")
+            return read(self._secrets.find(self.path.name) or "")
+        except UsageError as error:
+            raise StorageDamaged(error.message, hint=error.hint) from error
         except ValueError:
             raise StorageDamaged(
                 f"{self.path} holds no ring of keys.",

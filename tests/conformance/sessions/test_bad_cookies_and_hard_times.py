@@ -152,7 +152,9 @@ def test_what_a_session_cannot_hold_is_refused_where_it_is_set(kit: Kit, tmp_pat
     run_two(kit, tmp_path, test)
 
 
-def test_while_the_database_is_away_who_has_a_session_gets_503_and_who_has_none_is_served(kit: Kit, tmp_path: Path) -> None:
+def test_while_the_database_is_away_who_has_a_session_gets_503_and_who_has_none_is_served(
+    kit: Kit, tmp_path: Path
+) -> None:
     async def work() -> None:
         process = Process(tmp_path / "secrets")
         browser = Browser(process)

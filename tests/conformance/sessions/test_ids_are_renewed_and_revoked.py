@@ -108,6 +108,35 @@ def test_two_tabs_that_sign_in_at_once_both_stay_signed_in(kit: Kit, tmp_path: P
     run(kit, tmp_path, test)
 
 
+def test_who_presses_sign_in_twice_is_signed_in_by_both(kit: Kit, tmp_path: Path) -> None:
+    async def test(here: Process, there: Process) -> None:
+        browser = Browser(here)
+        await browser.do(put("cart", [1]))
+        second = browser.copy().at(there)
+        await browser.login("ada")
+        assert (await second.login("ada")).status == 200
+        for each in (browser, second):
+            assert (await each.user(), await each.see()) == ("ada", {"cart": [1]})
+
+    run(kit, tmp_path, test)
+
+
+def test_signing_out_or_renewing_with_an_id_that_somebody_signed_in_with_is_to_be_sent_again(
+    kit: Kit, tmp_path: Path
+) -> None:
+    async def test(here: Process, there: Process) -> None:
+        browser = Browser(here)
+        await browser.do(put("cart", [1]))
+        late = browser.copy()
+        await browser.login("ada")
+        for call in (here.sessions.logout, here.sessions.rotate):
+            answer = await late.send(call)
+            assert (answer.status, answer.cookies) == (409, []), "a cookie would take away the new one"
+        assert await browser.user() == "ada"
+
+    run(kit, tmp_path, test)
+
+
 def test_renewing_does_not_make_a_session_live_longer_and_signing_in_does(kit: Kit, tmp_path: Path) -> None:
     async def test(here: Process, there: Process) -> None:
         here.rules(100.0, 100.0)

@@ -87,6 +87,13 @@ def test_a_file_that_is_no_ring_is_said_to_be_none(tmp_path: Path, text: str) ->
         ring(tmp_path).signing()
 
 
+def test_a_ring_that_cannot_be_made_is_nobodys_bad_request(tmp_path: Path) -> None:
+    (tmp_path / "secrets").write_text("a file is in the way")
+    with pytest.raises(StorageDamaged) as refused:
+        ring(tmp_path).signing()
+    assert not refused.value.public, "clients are not told of paths"
+
+
 def test_what_is_written_is_read_back() -> None:
     keys = (key(2, 2), key(1, 1))
     assert read(written(keys)) == keys

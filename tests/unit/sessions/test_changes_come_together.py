@@ -174,8 +174,9 @@ def test_a_session_has_so_many_keys_and_bytes_and_no_more() -> None:
         with pytest.raises(SessionRefused) as refused:
             refusal()
         assert refused.value.code == "TF-SESSION-SIZE"
-    with pytest.raises(SessionRefused):
-        encoded({"k": 2**63})
+    for beyond in (2**63, -(2**63) - 1, math.inf, -math.inf):
+        with pytest.raises(SessionRefused):
+            encoded({"k": beyond})
 
 
 def test_a_session_ends_when_it_is_idle_or_old_and_not_before() -> None:

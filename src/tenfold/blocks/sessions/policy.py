@@ -7,6 +7,7 @@ one wins, except that sums, appended items and maxima come together whatever the
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -208,12 +209,19 @@ def encoded(values: Values) -> str:
             hint="Keep what grows in a table of the service, and its key in the session.",
             code="TF-SESSION-SIZE",
         )
-    if any(type(value) is int and not -_INT64 <= value < _INT64 for value in values.values()):
-        raise SessionRefused("A number of the session is beyond 64 bits.", hint="Keep it as text.")
+    if any(_beyond(value) for value in values.values()):
+        raise SessionRefused("A number of the session has grown beyond 64 bits.", hint="Keep it as text.")
     text = msgspec.json.encode(values)
     if len(text) > BYTES_MAX:
         raise _too_large(len(text))
     return text.decode()
+
+
+def _beyond(value: Any) -> bool:
+    """Whether sums have grown to what JSON does not keep."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return isinstance(value, int) and not -_INT64 <= value < _INT64
 
 
 def _too_large(size: int) -> SessionRefused:

@@ -179,6 +179,7 @@ class Session:
 
     def belong(self, user: str | None) -> None:
         """Makes it that user's, under a new id. What another user had in it does not come along."""
+        self.frozen = self.frozen and user is None  # who signs in twice at once has two sessions, and both are good
         self._writable()
         self._settle_lent()
         if self._user is not None and self._user != user:
