@@ -116,7 +116,10 @@ def _member(name: str, kind: Any, item: object, labels: Labels, depth: int) -> I
 
 
 def of_numbers(numbers: Iterable[Number]) -> list[Family]:
-    """What a service counts, as `tenfold_metrics_<name>`. Unique counts are gauges: they begin anew each day."""
+    """What a service counts, as `tenfold_service_<name>`: apart from what the blocks say of themselves.
+
+    Unique counts are gauges: they begin anew each day.
+    """
     by_name: dict[str, list[Number]] = {}
     for number in numbers:
         by_name.setdefault(number.name, []).append(number)
@@ -130,7 +133,7 @@ def _business(name: str, found: list[Number]) -> Family:
     suffix = {"count": "", "sum": "_sum", "unique": "_today"}.get(first.kind, "")
     text = first.text or f"What the service counts as {name}."
     samples = tuple(Sample(each.labels, float(each.value)) for each in found)
-    return Family(f"tenfold_metrics_{name}{suffix}", kind, text, samples, first.unit)
+    return Family(f"tenfold_service_{name}{suffix}", kind, text, samples, first.unit)
 
 
 def _spelled(name: str) -> str:

@@ -139,10 +139,14 @@ class HttpMetrics:
             yield CounterMetricFamily(f"tenfold_database_{name}", text, value=value)
 
     def families(self) -> list[Metric]:
-        """These numbers, those of the blocks, then everything in prometheus-client's default registry."""
+        """These numbers, those of the blocks, then everything in prometheus-client's default registry.
+
+        A name that is there twice would make the whole page unreadable to Prometheus: the first one stays.
+        """
         from prometheus_client import REGISTRY  # noqa: PLC0415
 
-        return [*self.collect(), *map(_as_metric, gathered(self.collectors)), *REGISTRY.collect()]
+        found = (*self.collect(), *map(_as_metric, gathered(self.collectors)), *REGISTRY.collect())
+        return list({family.name: family for family in reversed(found)}.values())[::-1]
 
     def exposition(self) -> bytes:
         """The text of `/metrics`."""

@@ -225,10 +225,9 @@ def test_a_process_that_slept_over_the_merging_of_its_part_adds_only_what_is_new
         await shop.processes[1].tidy()
         assert rows(kit, "tf_metric") == 1, "the parts are one now"
         shop.clock.step_wall(-3 * DAY_S)  # and its clock is set back to the day that was merged
-        for _ in range(3):
+        for total in (11, 12, 13):
             shop.processes[0].sum("revenue").add(1)
-            await shop.processes[0].flush()
-        assert await shop.values("revenue") == [13]
+            assert await shop.values("revenue") == [total]
 
     in_shop(kit, tmp_path, test)
 

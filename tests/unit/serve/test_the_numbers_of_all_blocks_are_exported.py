@@ -95,10 +95,10 @@ def test_business_numbers_keep_their_labels_and_say_what_they_are() -> None:
         ]
     )
     assert [(each.name, each.kind, each.unit, each.samples[0].value) for each in families] == [
-        ("tenfold_metrics_links", "counter", "", 3.0),
-        ("tenfold_metrics_revenue_sum", "gauge", "eur", -9.9),
-        ("tenfold_metrics_active_today", "gauge", "", 7.0),
-        ("tenfold_metrics_returning", "counter", "", 2.0),
+        ("tenfold_service_links", "counter", "", 3.0),
+        ("tenfold_service_revenue_sum", "gauge", "eur", -9.9),
+        ("tenfold_service_active_today", "gauge", "", 7.0),
+        ("tenfold_service_returning", "counter", "", 2.0),
     ]
     assert (families[0].text, families[0].samples[0].labels) == ("Links made.", labels)
 
@@ -206,9 +206,23 @@ def test_numbers_that_json_has_no_word_for_and_summaries_are_said_too() -> None:
     assert (metrics["took"].summary.data_points[0].count, metrics["took"].summary.data_points[0].sum) == (1, 2.5)
 
 
+def test_one_name_is_there_once_whoever_uses_it() -> None:
+    app = served()
+    app.runtime.counted["http"] = lambda: Http(99)  # type: ignore[attr-defined]  # the fake's
+    body = call(app, "GET", "/metrics", **LOCAL).body
+    assert body.count(b"# TYPE tenfold_http_in_flight ") == 1
+    assert b"tenfold_http_in_flight 99.0" not in body
+
+
+@dataclass(frozen=True)
+class Http:
+    in_flight: int = field(metadata=GAUGE)
+
+
 def test_every_block_of_a_service_is_there() -> None:
     tf = Tenfold("shop", clock=ManualClock())
-    tf.metrics.count("links", labels=("plan",)).add(plan="free")
+    for name in ("links", "flushes", "lines"):
+        tf.metrics.count(name, labels=("plan",)).add(plan="free")
     names = [family.name for family in gathered(tf.collectors())]
     for block in ("cache", "tasks", "events", "sessions", "kv", "files", "metrics", "log"):
         assert any(name.startswith(f"tenfold_{block}_") for name in names), block
