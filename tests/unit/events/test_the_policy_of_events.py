@@ -142,6 +142,7 @@ def test_what_was_away_does_not_count_as_a_failure() -> None:
 
 def test_the_newest_event_is_never_pruned() -> None:
     assert policy.cut([], 9) == 8
-    assert policy.cut([5, 7], 9) == 5
-    assert policy.cut([9], 9) == 8
+    assert policy.cut([policy.last_of(5), policy.last_of(7)], 9) == 5
+    assert policy.cut([policy.last_of(5) - 1], 9) == 4, "an event of row 5 is still to come"
+    assert policy.cut([policy.last_of(9)], 9) == 8
     assert policy.cut([], 0) == -1

@@ -14,7 +14,7 @@ from tenfold.blocks.events import log
 from tenfold.blocks.events.cursors import Cursors, ParkedEvent, Start
 from tenfold.blocks.events.event import Event, check_topic, written
 from tenfold.blocks.events.log import EventLog
-from tenfold.blocks.events.policy import BATCH_LIMIT, BEAT_S, FORGOTTEN_S, KEEP_S, UNUSED_S, is_name
+from tenfold.blocks.events.policy import BATCH_LIMIT, BEAT_S, FORGOTTEN_S, KEEP_S, UNUSED_S, is_name, row_after
 from tenfold.blocks.events.recorder import Recorder
 from tenfold.blocks.events.runner import Handler, Runner, Subscription
 from tenfold.blocks.events.stats import EventsStats, SubscriberState, SubscriberStats
@@ -134,7 +134,7 @@ class Events:
             SubscriberState(
                 name=row.cursor.name,
                 position=row.cursor.position,
-                behind=max(settled - row.cursor.position, 0),
+                behind=max(settled + 1 - row_after(row.cursor.position), 0),
                 attempts=row.cursor.attempts,
                 error=row.cursor.error,
                 parked=counts.get(row.cursor.name, 0),
@@ -269,8 +269,8 @@ class Events:
                     await self.prune()
 
     async def prune(self) -> int:
-        """Removes events that are older than is kept and that all subscribers have passed; how many. Also happens by
-        itself."""
+        """Removes rows of events that are older than is kept and that all subscribers have passed; how many. Also
+        happens by itself."""
         now_us = self.clock.wall_us()
         rows = await self.cursors.all()
         positions = [row.cursor.position for row in rows if now_us - row.seen_us < FORGOTTEN_S * 1e6]

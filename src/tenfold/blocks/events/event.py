@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import msgspec
 
 from tenfold.blocks.database.own.events import DATA_LIMIT, TOPIC_LIMIT
-from tenfold.blocks.events.policy import is_name
+from tenfold.blocks.events.policy import SLOT, is_name
 from tenfold.core.errors import ContractError, InvalidRequest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+_unpack = msgspec.json.Decoder(list[tuple[int, Any]]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,26 @@ class Event:
 
 
 def event(row: Any) -> Event:
-    """The event in a row of the log."""
-    return Event(row.seq, row.topic, _EPOCH + timedelta(microseconds=row.at_us), _decode(row.data))
+    """The event in a row that has one, with its own number."""
+    return Event(row.seq, row.topic, _moment(row.at_us), _decode(row.data))
+
+
+def events(row: Any) -> list[Event]:
+    """The events in a row of the log."""
+    first = row.seq * SLOT
+    if row.events == 1:
+        return [Event(first, row.topic, _moment(row.at_us), _decode(row.data))]
+    packed = enumerate(_unpack(row.data), first)
+    return [Event(number, row.topic, _moment(at_us), data) for number, (at_us, data) in packed]
+
+
+def packed(events: Iterable[tuple[int, str]]) -> str:
+    """The data of a row for several events: their microseconds and JSON texts."""
+    return f"[{','.join([f'[{at_us},{data}]' for at_us, data in events])}]"
+
+
+def _moment(at_us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=at_us)
 
 
 def written(topic: str, data: Any) -> str:

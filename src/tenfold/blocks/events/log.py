@@ -13,8 +13,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from tenfold.blocks.database import Database, Transaction
 from tenfold.blocks.database.own.events import tf_event
 from tenfold.blocks.database.types import Int64
-from tenfold.blocks.events.event import Event, event
-from tenfold.blocks.events.policy import PRUNE_ROWS, WINDOW, Grace, cut, looked
+from tenfold.blocks.events.event import Event, events
+from tenfold.blocks.events.policy import PRUNE_ROWS, SLOT, WINDOW, Grace, cut, last_of, looked, row_after
 
 ANNOUNCED = "tf:events"
 NEWS = f"{ANNOUNCED}|"
@@ -68,28 +68,29 @@ def _xmax(element: Any, compiler: Any, **_: Any) -> str:
     return "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 
 
-_SEQ = tf_event.c.seq
+_seq = tf_event.c.seq
 _ADD = insert(tf_event).values(seq=_Next())
 _LOOK = select(
-    func.coalesce(func.max(_SEQ), 0).label("newest"), _OldestRunning().label("oldest"), _NextId().label("id")
+    func.coalesce(func.max(_seq), 0).label("newest"), _OldestRunning().label("oldest"), _NextId().label("id")
 )
-_NEWEST = select(func.coalesce(func.max(_SEQ), 0))
-_FIRST = select(func.min(_SEQ)).where(bindparam("after") < _SEQ, bindparam("upto") >= _SEQ)
+_NEWEST = select(func.coalesce(func.max(_seq), 0))
+_FIRST = select(func.min(_seq)).where(_seq >= bindparam("first"), _seq <= bindparam("last"))
+_WANTED = (
+    _seq >= bindparam("first"),
+    _seq <= bindparam("last"),
+    tf_event.c.topic.in_(bindparam("topics", expanding=True)),
+)
+_HEADS = select(_seq, tf_event.c.events).where(*_WANTED).order_by(_seq).limit(bindparam("most", type_=Integer()))
 _READ = (
-    select(_SEQ, tf_event.c.topic, tf_event.c.at_us, tf_event.c.data)
-    .where(
-        bindparam("after") < _SEQ, bindparam("upto") >= _SEQ, tf_event.c.topic.in_(bindparam("topics", expanding=True))
-    )
-    .order_by(_SEQ)
-    .limit(bindparam("most", type_=Integer()))
+    select(_seq, tf_event.c.topic, tf_event.c.at_us, tf_event.c.events, tf_event.c.data).where(*_WANTED).order_by(_seq)
 )
 _OLD = (
-    select(_SEQ)
-    .where(bindparam("upto") >= _SEQ, tf_event.c.at_us < bindparam("before"))
-    .order_by(_SEQ)
+    select(_seq)
+    .where(_seq <= bindparam("last"), tf_event.c.at_us < bindparam("before"))
+    .order_by(_seq)
     .limit(PRUNE_ROWS)
 )
-_DROP = delete(tf_event).where(_SEQ.in_(bindparam("numbers", expanding=True)))
+_DROP = delete(tf_event).where(_seq.in_(bindparam("numbers", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,9 @@ class Found:
     upto: int
 
 
-def row(bucket: int, topic: str, at_us: int, data: str) -> dict[str, Any]:
-    """The parameters of `add` for one event."""
-    return {"bucket": bucket, "topic": topic, "at_us": at_us, "data": data}
+def row(bucket: int, topic: str, at_us: int, data: str, count: int = 1) -> dict[str, Any]:
+    """The parameters of `add` for one event, or for several that share a row."""
+    return {"bucket": bucket, "topic": topic, "at_us": at_us, "events": count, "data": data}
 
 
 async def add(tx: Transaction, rows: list[dict[str, Any]]) -> None:
@@ -114,8 +115,8 @@ async def add(tx: Transaction, rows: list[dict[str, Any]]) -> None:
 
 
 async def newest(tx: Transaction) -> int:
-    """The highest number that the transaction sees; 0 in an empty log."""
-    return int(await tx.scalar(_NEWEST))
+    """The position behind everything that the transaction sees."""
+    return last_of(int(await tx.scalar(_NEWEST)))
 
 
 class EventLog:
@@ -133,7 +134,7 @@ class EventLog:
         return self.grace.settled < self.grace.newest
 
     async def settled(self) -> int:
-        """Up to which number nothing can appear any more; asked once for all who ask at the same time."""
+        """Up to which row nothing can appear any more; asked once for all who ask at the same time."""
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
             self._looking.add_done_callback(self._looked)
@@ -152,34 +153,53 @@ class EventLog:
 
     async def after(self, position: int, topics: tuple[str, ...], most: int) -> Found:
         """The next `most` events after `position`, as far as a read of bounded size gets."""
-        settled = await self.settled()
-        if settled <= position:
+        settled, first = await self.settled(), row_after(position)
+        if settled < first:
             return Found([], position)
         async with self._database.read(consistency="strong") as db:
-            first = await db.scalar(_FIRST, after=position, upto=settled)
+            first = await db.scalar(_FIRST, first=first, last=settled)
             if first is None:
-                return Found([], settled)
-            end = min(settled, first - 1 + WINDOW)
-            rows = await db.all(_READ, after=first - 1, upto=end, topics=list(topics), most=most)
-        return Found([event(each) for each in rows], rows[-1].seq if len(rows) == most else end)
+                return Found([], last_of(settled))
+            end = min(settled, first + WINDOW - 1)
+            # One row more than events: nothing of the first may be left.
+            heads = await db.all(_HEADS, first=first, last=end, topics=list(topics), most=most + 1)
+            last = _last(heads, position, most)
+            rows = [] if last is None else await db.all(_READ, first=first, last=last, topics=list(topics))
+        found = _expanded(rows, position, last_of(end))[:most]
+        return Found(found, found[-1].seq if len(found) == most else last_of(end))
 
-    async def between(self, position: int, upto: int, topics: tuple[str, ...], most: int) -> list[Event]:
+    async def between(self, position: int, upto: int, topics: tuple[str, ...]) -> list[Event]:
         """The events of a batch that was claimed before."""
         async with self._database.read(consistency="strong") as db:
-            rows = await db.all(_READ, after=position, upto=upto, topics=list(topics), most=most)
-        return [event(each) for each in rows]
+            rows = await db.all(_READ, first=row_after(position), last=upto // SLOT, topics=list(topics))
+        return _expanded(rows, position, upto)
 
     async def prune(self, positions: list[int], before_us: int) -> int:
-        """Removes events that all have passed and that are older, in small transactions; how many."""
+        """Removes rows that all have passed and that are older, in small transactions; how many."""
         removed = 0
         while True:
             async with self._database.read(consistency="strong") as db:
-                upto = cut(positions, int(await db.scalar(_NEWEST)))
-                numbers = [each.seq for each in await db.all(_OLD, upto=upto, before=before_us)]
+                last = cut(positions, int(await db.scalar(_NEWEST)))
+                numbers = [each.seq for each in await db.all(_OLD, last=last, before=before_us)]
             if numbers:
                 removed += await self._drop(numbers)
             if len(numbers) < PRUNE_ROWS:
                 return removed
+
+
+def _last(heads: list[Any], position: int, most: int) -> int | None:
+    """The row with which `most` events after the position are together, or the last one; None without any."""
+    total, last = 0, None
+    for head in heads:
+        last = head.seq
+        total += max(head.events - max(position + 1 - head.seq * SLOT, 0), 0)
+        if total >= most:
+            break
+    return last
+
+
+def _expanded(rows: list[Any], position: int, upto: int) -> list[Event]:
+    return [each for row in rows for each in events(row) if position < each.seq <= upto]
 
 
 async def _drop(tx: Transaction, numbers: list[int]) -> int:

@@ -27,7 +27,7 @@ LOOK_S = 1.0
 """Events are looked for this often at least, whoever announced them or did not."""
 
 WINDOW = 5_000
-"""Numbers that one read goes over, however few of their topics are wanted."""
+"""Rows that one read goes over, however few of their topics are wanted."""
 
 BATCH_LIMIT = 5_000
 STREAK = 10
@@ -42,6 +42,9 @@ FORGOTTEN_S = 7 * 24 * 3600.0
 """And after this it does not keep events from being pruned any more."""
 
 PRUNE_ROWS = 500
+
+SLOT = 1024
+"""Numbers that each row of the log has for its events: event `i` of row `seq` is number `seq * SLOT + i`."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(?:[.-][a-z0-9_]+)*", re.ASCII)
 
@@ -165,7 +168,7 @@ def may_take(holder: str, seen: Sighting, now: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Grace:
-    """Up to which number the log is settled: nothing at or below `settled` can appear any more.
+    """Up to which row the log is settled: nothing at or below `settled` can appear any more.
 
     Numbers are drawn before they are committed, so a lower one may appear after a higher one has been read. Each number
     is drawn by a transaction that already has its own id. So once every transaction that had an id when `newest` was
@@ -189,6 +192,16 @@ def looked(grace: Grace, newest: int, oldest_running: int, next_id: int) -> Grac
     return grace
 
 
+def last_of(row: int) -> int:
+    """The last number that a row's events may have: a position there has passed the row."""
+    return row * SLOT + SLOT - 1
+
+
+def row_after(position: int) -> int:
+    """The first row that may have events after a position."""
+    return (position + 1) // SLOT
+
+
 def cut(positions: list[int], newest: int) -> int:
-    """Up to which number events may be pruned: all have passed them, and the newest stays, for the count to go on."""
-    return min([*positions, newest - 1])
+    """Up to which row events may be pruned: all have passed them, and the newest stays, for the count to go on."""
+    return min([*(row_after(position) - 1 for position in positions), newest - 1])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import Context
 
 from tenfold.blocks.database import Database, Transaction
 from tenfold.blocks.database.keys import HOME_BUCKET
 from tenfold.blocks.events import log
+from tenfold.blocks.events.event import packed
 from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError
 from tenfold.core.randomness import Randomness
@@ -33,8 +34,37 @@ LAST_S = 5.0
 AGAIN = Backoff(first_s=0.1, limit_s=2.0)
 logger = logging.getLogger("tenfold.events")
 
+PACK_EVENTS = 200
+PACK_BYTES = 64 * 1024
+"""Of recorded events that share a row of the log: writing a row costs several times what an event in it does."""
+
 Recorded = tuple[str, int, str]
 """Topic, microseconds, JSON text."""
+
+
+def rows_of(chunk: list[Recorded]) -> list[dict[str, object]]:
+    """The rows of the log for recorded events: each topic's in their order."""
+    topics: dict[str, list[tuple[int, str]]] = {}
+    for topic, at_us, data in chunk:
+        topics.setdefault(topic, []).append((at_us, data))
+    return [_packed(topic, part) for topic, found in topics.items() for part in _parts(found)]
+
+
+def _parts(found: list[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    part: list[tuple[int, str]] = []
+    size = 0
+    for each in found:
+        if part and (len(part) == PACK_EVENTS or size + len(each[1]) > PACK_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(each)
+        size += len(each[1])
+    yield part
+
+
+def _packed(topic: str, part: list[tuple[int, str]]) -> dict[str, object]:
+    at_us, data = part[-1]
+    return log.row(HOME_BUCKET, topic, at_us, data if len(part) == 1 else packed(part), len(part))
 
 
 class Recorder:
@@ -131,7 +161,7 @@ class Recorder:
             while self._waiting:
                 chunk = self._chunk()
                 try:
-                    await self._write([log.row(HOME_BUCKET, *each) for each in chunk])
+                    await self._write(rows_of(chunk))
                 except TenfoldError:
                     failures += 1
                     await asyncio.sleep(AGAIN.wait_s(failures, self._randomness))

@@ -14,7 +14,7 @@ from tenfold.blocks.events import policy
 from tenfold.blocks.events.cursors import Cursors, ParkedEvent, Start
 from tenfold.blocks.events.event import Event
 from tenfold.blocks.events.log import EventLog
-from tenfold.blocks.events.policy import AGAIN, BATCH_LIMIT, BEAT_S, LOOK_S, Cursor, Sighting
+from tenfold.blocks.events.policy import AGAIN, BEAT_S, LOOK_S, Cursor, Sighting
 from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError, Unavailable, UnknownOutcome
 from tenfold.core.randomness import Randomness
@@ -200,7 +200,7 @@ class Runner:
         return False
 
     async def _claimed_events(self, cursor: Cursor) -> list[Event]:
-        return await self._home.log.between(cursor.position, cursor.upto, cursor.topics, BATCH_LIMIT)
+        return await self._home.log.between(cursor.position, cursor.upto, cursor.topics)
 
     async def _next(self, cursor: Cursor) -> Cursor:
         """The cursor with the next events as its batch; or behind what has none for it."""

@@ -41,8 +41,8 @@ class EventsStats:
 class SubscriberState:
     """One subscriber, as the database has it.
 
-    `behind` is how many numbers it has still to pass, those of other topics included. `unused`: no process has asked
-    for it for an hour, and none of this one's code names it.
+    `behind` is how many rows of the log it has still to pass, of any topic: a published event each, or up to 200
+    recorded ones. `unused`: no process has asked for it for an hour, and none of this one's code names it.
     """
 
     name: str

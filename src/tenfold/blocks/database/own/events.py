@@ -1,6 +1,7 @@
 """The tables of the events block: the log, where each subscriber is in it, and what was put aside.
 
-`tf_event.seq` only grows, also over a move between the databases: the newest row is never pruned, SQLite counts on from
+A row of `tf_event` has one published event, or several recorded ones of a topic: `events` says how many. `tf_event.seq`
+only grows, also over a move between the databases: the newest row is never pruned, SQLite counts on from
 it, and a move sets PostgreSQL's sequence behind it. On PostgreSQL the number is drawn by the statement itself
 (`blocks/events/log.py`), after the transaction has its own id: the reader's grace period rests on that.
 """
@@ -18,7 +19,7 @@ MIGRATION = OwnMigration(
     sqlite=(
         """CREATE TABLE tf_event (
             seq INTEGER PRIMARY KEY, bucket INTEGER NOT NULL, topic TEXT NOT NULL, at_us INTEGER NOT NULL,
-            data TEXT NOT NULL
+            events INTEGER NOT NULL, data TEXT NOT NULL
         ) STRICT""",
         """CREATE TABLE tf_cursor (
             name TEXT PRIMARY KEY, position INTEGER NOT NULL, upto INTEGER NOT NULL, topics TEXT NOT NULL,
@@ -35,7 +36,7 @@ MIGRATION = OwnMigration(
     postgres=(
         """CREATE TABLE tf.tf_event (
             seq bigint PRIMARY KEY, bucket bigint NOT NULL, topic text COLLATE "C" NOT NULL, at_us bigint NOT NULL,
-            data text COLLATE "C" NOT NULL
+            events bigint NOT NULL, data text COLLATE "C" NOT NULL
         )""",
         "CREATE SEQUENCE tf.tf_event_seq OWNED BY tf.tf_event.seq",
         "GRANT USAGE ON SEQUENCE tf.tf_event_seq TO PUBLIC",  # who may not enter the schema cannot reach it either
@@ -56,6 +57,9 @@ MIGRATION = OwnMigration(
 DATA_LIMIT = 64 * 1024
 """Bytes of one event's data as JSON."""
 
+PACK_LIMIT = 4 * DATA_LIMIT
+"""Characters of the data of a row; recorded events share one."""
+
 TOPIC_LIMIT = 100
 NAME_LIMIT = 100
 ERROR_LIMIT = 1_000
@@ -67,7 +71,8 @@ tf_event = Table(
     Column("bucket", Int64(), nullable=False),
     Column("topic", Text(TOPIC_LIMIT), nullable=False),
     Column("at_us", Int64(), nullable=False),
-    Column("data", Text(DATA_LIMIT), nullable=False),
+    Column("events", Int64(), nullable=False),
+    Column("data", Text(PACK_LIMIT), nullable=False),
     info={"tenfold_home": local()},
 )
 tf_cursor = Table(
