@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Uuid,
     )
     from tenfold.blocks.events import Event
+    from tenfold.blocks.files import File, Form
     from tenfold.blocks.kv import Entry
     from tenfold.blocks.limits import LimitExceeded
     from tenfold.blocks.sessions import CsrfRefused, Session, SessionRefused
@@ -57,6 +58,8 @@ _HOMES = {
     "replicated": "tenfold.blocks.database",
     "sharded_by": "tenfold.blocks.database",
     "Entry": "tenfold.blocks.kv",
+    "File": "tenfold.blocks.files",
+    "Form": "tenfold.blocks.files",
     "MISSING": "tenfold.blocks.cache",
     "LimitExceeded": "tenfold.blocks.limits",
     "Event": "tenfold.blocks.events",
@@ -87,7 +90,9 @@ __all__ = [
     "Decimal",
     "Entry",
     "Event",
+    "File",
     "Float",
+    "Form",
     "Int64",
     "InvalidRequest",
     "Json",
