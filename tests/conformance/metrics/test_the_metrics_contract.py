@@ -296,6 +296,35 @@ def test_between_start_and_stop_it_is_written_by_itself_and_stop_writes_the_rest
     in_shop(kit, tmp_path, test)
 
 
+def test_a_failure_that_nobody_foresaw_does_not_end_the_writing(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(shop: Shop) -> None:
+        one, fails = shop.processes[0], 2
+        real = one._store.write
+
+        async def write(writes: Any) -> Any:
+            nonlocal fails
+            fails -= 1
+            if fails >= 0:
+                raise RuntimeError("unforeseen")
+            return await real(writes)
+
+        monkeypatch.setattr(one._store, "write", write)
+        monkeypatch.setattr("tenfold.blocks.metrics.FLUSH_EVERY_S", 0.01)
+        await one.start()
+        one.sum("revenue").add(7)
+        async with asyncio.timeout(10):
+            while not one.stats().flushes:
+                await asyncio.sleep(0.01)
+        await one.stop()
+        assert await shop.values("revenue") == [7]
+        assert one.stats().flushes_failed == 2
+
+    in_shop(kit, tmp_path, test)
+    assert caplog.text.count("could not be written down") == 1
+
+
 def test_two_processes_that_note_the_same_first_visit_at_once_both_succeed(kit: Kit, tmp_path: Path) -> None:
     async def test(shop: Shop) -> None:
         for each in shop.processes:

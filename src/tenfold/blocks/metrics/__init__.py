@@ -13,7 +13,7 @@ as part of a transaction.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -49,6 +49,8 @@ LAST_LIMIT_S = 5.0
 """What the last write may take when the process stops; writes that a move holds wait longer otherwise."""
 TIDY_EVERY_S = 3600.0
 """How often parts of past days are merged and old days dropped, give or take a quarter."""
+
+log = logging.getLogger("tenfold.metrics")
 
 AnyInstrument = Count | Sum | Unique | Visits
 Declared = TypeVar("Declared", Count, Sum, Unique, Visits)
@@ -94,13 +96,24 @@ class _Flusher(Background):
         super().__init__()
         self._metrics = metrics
         self._clock = clock
+        self._said = ""
 
     async def run(self) -> None:
         while True:
             await asyncio.sleep(min(FLUSH_EVERY_S, until_midnight_s(self._clock.wall_us())))
-            with contextlib.suppress(TenfoldError):  # counted; what waits is written another time
-                await self._metrics.flush()
-                await self._metrics.tidy_when_due()
+            await self._once()
+
+    async def _once(self) -> None:
+        """Whatever fails, what waits is written another time; what is said of it is said once."""
+        try:
+            await self._metrics.flush()
+            await self._metrics.tidy_when_due()
+        except TenfoldError:
+            return  # the database is away, and says so itself
+        except Exception as error:
+            if repr(error) != self._said:
+                log.exception("What was counted could not be written down; it is tried again.")
+            self._said = repr(error)
 
 
 class Metrics:
@@ -187,7 +200,7 @@ class Metrics:
         async with self._flushing:
             try:
                 await self._flush(day_of(self._clock.wall_us()))
-            except TenfoldError:
+            except BaseException:
                 self._failed += 1
                 raise
             self._flushes += 1
