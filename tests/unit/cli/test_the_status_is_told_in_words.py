@@ -142,3 +142,10 @@ def test_a_move_says_which_web_servers_came_and_went() -> None:
     lines = move_lines([{**move, "facts": told}])
     assert "change_nodes +2 -1 v7" in lines[1]
     assert lines[2].strip() == "It died."
+
+
+def test_limits_that_are_off_are_said_loudly() -> None:
+    on, off = node("web-1", limits="on"), node("web-2", limits="off")
+    loud = "  RATE LIMITS ARE OFF (TENFOLD_LIMITS=off): nobody is refused"
+    assert loud not in said(nodes=[on])
+    assert loud in said(nodes=[on, off])

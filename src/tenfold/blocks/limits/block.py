@@ -110,7 +110,7 @@ class Limits:
             rule = given[0]
             cost = given[2] if len(given) == 3 else rule.cost
             if cost.__class__ is int and 0 < cost <= rule.burst and not self._sharing.on and not self.off:
-                return charge_one(rule, given[1], cost, int(self._monotonic() * NS))
+                return charge_one(rule, given[1], cost, int(self._monotonic() * 1e9))
         return self._charge(charges)
 
     def _charge(self, charges: tuple[Any, ...]) -> Decision:
