@@ -23,6 +23,7 @@ PAGES = Path(__file__).parents[2] / "docs" / "blocks"
     [
         "cache.md",
         "database.md",
+        "events.md",
         "files.md",
         "ids.md",
         "kv.md",
