@@ -105,20 +105,25 @@ class Files:
 
     async def start(self) -> None:
         """Opens the store, and puts the static files where the other processes of this deployment find them."""
-        state = self._state or Path.cwd() / ".tenfold"
-        self._store = self._given or LocalStore(state / self._folder, self._randomness)
-        published = Published(state / "data" / "static")
+        caretaker = self._caretaker or self._open_store()
         for static in self._statics.values():
-            await asyncio.to_thread(static.publish, published)
-        self._caretaker = Caretaker(self._store, self._rows, self._clock, self._randomness)
-        self._caretaker.published, self._caretaker.statics = published, list(self._statics.values())
-        await self._caretaker.start()
+            await asyncio.to_thread(static.publish, caretaker.published)
+        await caretaker.start()
+
+    def _open_store(self) -> Caretaker:
+        state = self._state or Path.cwd() / ".tenfold"
+        store = self._store = self._given or LocalStore(state / self._folder, self._randomness)
+        published = Published(state / "data" / "static")
+        self._caretaker = Caretaker(store, self._rows, published, clock=self._clock, randomness=self._randomness)
+        self._caretaker.statics = list(self._statics.values())
+        return self._caretaker
 
     async def stop(self) -> None:
         """Ends clearing up. Uploads under way end with their requests."""
-        caretaker, self._caretaker = self._caretaker, None
+        caretaker = self._caretaker
         if caretaker is not None:
             await caretaker.stop()
+            self._caretaker = None
 
     def adopt(self, new: Map) -> None:
         """Goes by a newer map: the quotas at once, the folder with the next start."""

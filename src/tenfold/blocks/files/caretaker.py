@@ -25,9 +25,9 @@ log = logging.getLogger("tenfold.files")
 class Caretaker(Background):
     """Looks around every half hour or so, at another moment in each process."""
 
-    def __init__(self, store: Store, rows: Rows, clock: Clock, randomness: Randomness) -> None:
+    def __init__(self, store: Store, rows: Rows, published: Published, *, clock: Clock, randomness: Randomness) -> None:
         super().__init__()
-        self.published: Published | None = None
+        self.published = published
         self.statics: list[Static] = []
         self._store = store
         self._rows = rows
@@ -64,7 +64,6 @@ class Caretaker(Background):
 
     def renew(self) -> None:
         """Marks this process's static files as used, and removes what nobody uses. It blocks on the disk."""
-        if self.published is not None:
-            for static in self.statics:
-                static.publish(self.published)
-            self.published.prune(self._clock.wall_us() / 1e6)
+        for static in self.statics:
+            static.publish(self.published)
+        self.published.prune(self._clock.wall_us() / 1e6)
