@@ -222,6 +222,45 @@ def test_a_unique_job_is_there_once_until_it_is_done(kit: Kit, tmp_path: Path) -
     run(work())
 
 
+def test_transactions_of_many_keys_that_enqueue_the_same_unique_job_all_come_through(kit: Kit, tmp_path: Path) -> None:
+    here = Process()
+
+    @here.tasks.task(unique=())
+    async def tidy() -> None: ...
+
+    async def one(n: int) -> str:
+        async def of_key(tx: Transaction) -> str:
+            await here.count(tx, f"k{n}")
+            return await here.tasks.enqueue(tx, tidy)
+
+        return str(await here.within(f"k{n}", of_key))
+
+    async def work() -> None:
+        async with opened(here, kit, tmp_path, work=False):
+            assert len(set(await asyncio.gather(*(one(n) for n in range(8))))) == 1
+        assert kit.outside("SELECT count(*) FROM tf_job") == [(1,)]
+
+    run(work())
+
+
+def test_a_job_cannot_be_enqueued_alone_inside_a_transaction(kit: Kit, tmp_path: Path) -> None:
+    here = Process()
+
+    @here.tasks.task()
+    async def note() -> None: ...
+
+    async def body(tx: Transaction) -> None:
+        await note.enqueue()
+
+    async def work() -> None:
+        async with opened(here, kit, tmp_path, work=False):
+            with pytest.raises(ContractError, match="TF-TASK-TX"):
+                await here.within("k", body)
+        assert kit.outside("SELECT count(*) FROM tf_job") == [(0,)]
+
+    run(work())
+
+
 def test_reads_in_a_job_see_what_the_enqueuer_wrote(kit: Kit, tmp_path: Path) -> None:
     here, seen = Process(), []
 

@@ -17,13 +17,25 @@ from tenfold.blocks.tasks.job import Ending, Job, JobStatus, current_job
 from tenfold.blocks.tasks.policy import Retry, duration_us
 from tenfold.blocks.tasks.store import QueueCounts, Store
 from tenfold.blocks.tasks.task import Mark, Options, Order, Task, checked_priority, checked_queue
-from tenfold.blocks.tasks.worker import Counted, Worker
+from tenfold.blocks.tasks.worker import TaskStats, Worker
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError
 from tenfold.core.randomness import Randomness
 from tenfold.topology.map import Map
 
-__all__ = ["Job", "JobRefused", "JobStatus", "Order", "QueueCounts", "Retry", "StaleAttempt", "Store", "Task", "Tasks"]
+__all__ = [
+    "Job",
+    "JobRefused",
+    "JobStatus",
+    "Order",
+    "QueueCounts",
+    "Retry",
+    "StaleAttempt",
+    "Store",
+    "Task",
+    "TaskStats",
+    "Tasks",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,9 +79,9 @@ class Tasks:
         """Jobs of this process that run, or whose end is not written down yet."""
         return len(self.worker.held)
 
-    def stats(self) -> Counted:
-        """What the worker of this process has done."""
-        return self.worker.counted
+    def stats(self) -> TaskStats:
+        """What the worker of this process does and has done."""
+        return self.worker.stats()
 
     # -- declaring ----------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from tenfold.blocks.tasks.bell import Bell
 from tenfold.blocks.tasks.policy import State, rank
 from tenfold.blocks.tasks.task import Order
 from tenfold.core.clock import Clock
-from tenfold.core.errors import Conflict
+from tenfold.core.errors import Conflict, ContractError
 from tenfold.core.randomness import Randomness
 
 TOGETHER = 250
@@ -108,6 +108,12 @@ class Enqueueing:
 
     async def alone(self, order: Order[Any, Any], args: Any, kwargs: Any) -> str:
         """Adds a job in a transaction of its own; its id once it is committed."""
+        if self._database.in_transaction():
+            raise ContractError(
+                f"A job of {order.task.name} was enqueued alone inside a transaction's body.",
+                hint="Write `await tf.tasks.enqueue(tx, task, ...)`, so that it is part of it.",
+                code="TF-TASK-TX",
+            )
         row = self.row(order, args, kwargs, HOME_BUCKET)
         scope = current_scope()
         if order.key is not None:

@@ -6,6 +6,7 @@ claim (up to 100, as many as there is room for) -> a task each -> finishes, coll
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
@@ -60,6 +61,28 @@ class Counted:
     failed_steps: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class TaskStats:
+    """The worker of a process in numbers: what runs, and what has happened since the process began."""
+
+    running: int
+    unwritten: int
+    """Jobs that have ended, and of which that is not written down yet."""
+
+    claimed: int
+    finished: int
+    """Attempts of which the end was written down: done, failed, snoozed or given back."""
+
+    stale: int
+    """Attempts of which the end was thrown away, because somebody else had the job."""
+
+    returned: int
+    """Jobs of dead workers that this one gave back."""
+
+    failed_steps: int
+    """Steps of the worker that were tried again, because the database was away."""
+
+
 class Worker:
     """Runs between `start` and `stop`, while `on`. Everything on one loop."""
 
@@ -94,6 +117,7 @@ class Worker:
         self._room = asyncio.Event()
         self._empty = 0
         self._registering = asyncio.Lock()
+        self._claiming = asyncio.Lock()
         bell.heard, bell.tell_others = self.hear, self._others_may_help
 
     # -- lifecycle ----------------------------------------------------------------------------------------------------
@@ -122,6 +146,7 @@ class Worker:
         """What is waited for belongs to one loop, and a service may be opened again in another."""
         self._claim_now, self._later_now, self._cron_now, self._room = (asyncio.Event() for _ in range(4))
         self._registering = asyncio.Lock()
+        self._claiming = asyncio.Lock()
         self.finishing.renew()
 
     async def stop(self) -> None:
@@ -145,6 +170,9 @@ class Worker:
                 log.info("The worker's row stays; the next worker removes it.")
 
     async def _drained(self) -> None:
+        with contextlib.suppress(TimeoutError):  # what is being claimed comes, and is given back
+            async with asyncio.timeout(DRAIN_S), self._claiming:
+                pass
         runners = list(self.running.jobs)
         if runners:
             await asyncio.wait(runners, timeout=DRAIN_S)
@@ -179,6 +207,19 @@ class Worker:
                 await asyncio.sleep(wait_s)
             elif wait_s > 0:
                 await _rung(event, wait_s)
+
+    def stats(self) -> TaskStats:
+        """Its numbers."""
+        counted = self.counted
+        return TaskStats(
+            running=len(self.running.jobs),
+            unwritten=len(self.finishing),
+            claimed=counted.claimed,
+            finished=counted.finished,
+            stale=counted.stale,
+            returned=self.leases.returned,
+            failed_steps=counted.failed_steps,
+        )
 
     # -- told from outside --------------------------------------------------------------------------------------------
 
@@ -216,9 +257,11 @@ class Worker:
         if not self.leases.id:
             await self._register()
         wanted = min(self._free(), BATCH)
-        rows, may_be_more = await self.claiming.claim(self.leases.id, wanted)
-        for row in rows:
-            self._begin(row)
+        me = self.leases.id
+        async with self._claiming:
+            rows, may_be_more = await self.claiming.claim(me, wanted)
+            for row in rows:
+                self._begin(row, wanted_here=self.on and self.leases.id == me)
         self.counted.claimed += len(rows)
         if may_be_more:
             await asyncio.sleep(0)  # those that were claimed begin before the next ones are looked for
@@ -233,13 +276,13 @@ class Worker:
             self._room.clear()
             await self._room.wait()
 
-    def _begin(self, row: Any) -> None:
+    def _begin(self, row: Any, *, wanted_here: bool) -> None:
         job = Job(row)
         before = self.held.get(job.id)
         if before is not None:
             self.running.stale(before)
         self.held[job.id] = job
-        if not self.on:  # it was turned off while they were being claimed
+        if not wanted_here:  # it was turned off, or taken for dead, while they were being claimed
             self.running.give_back(job)
             return
         self.running.begin(job, self._tasks.get(job.name), self.claiming.token)
