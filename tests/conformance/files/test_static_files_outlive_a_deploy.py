@@ -20,7 +20,7 @@ from tenfold.blocks.files.published import UNUSED_S, Content, Published
 from tenfold.core.clock import ManualClock
 from tenfold.core.errors import ContractError
 from tenfold.core.randomness import SYSTEM_RANDOMNESS
-from tenfold.serve.asgi import TenfoldASGI
+from tenfold.serve.asgi import ResponseAbortedError, TenfoldASGI
 from tenfold.serve.hot import Response
 
 CSS = b"body { color: black }\n" * 50
@@ -314,5 +314,32 @@ def test_a_hot_route_serves_them_before_any_framework(
             assert not sent[-1].get("more_body", False)
         assert len(sent) == (5 if method == "GET" else 2)
         assert (await ask(app, "/static/none.css"))[0]["status"] == 404
+
+    run(main())
+
+
+def test_a_file_that_became_shorter_is_cut_off_and_never_ended_as_if_it_were_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assets, "HELD_FILE", 2_000)
+    static_folder = folder(tmp_path, "v1", big_bin=b"x" * 600_000)
+    tf = Tenfold("shop")
+    static = tf.files.static(static_folder)
+    (static_folder / "big.bin").write_bytes(b"x" * 300_000)
+
+    async def main() -> None:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        app = tf.asgi(None, hot=static.routes)
+        path = static.url("big.bin")
+        scope = {"type": "http", "method": "GET", "path": path, "headers": [], "client": None, "scheme": "http"}
+        with pytest.raises(ResponseAbortedError):
+            await app(scope, send, send)
+        assert sent[0]["status"] == 200
+        assert sum(len(message.get("body", b"")) for message in sent) == 300_000
+        assert sent[-1]["more_body"] is True
 
     run(main())
