@@ -6,7 +6,7 @@ import importlib
 import sys
 
 ALL = (
-    "database", "postgres", "copy", "moves", "door", "balancing", "cache", "limits", "sessions", "kv",
+    "database", "postgres", "copy", "moves", "door", "balancing", "cache", "events", "limits", "sessions", "kv",
     "files", "tasks", "metrics", "start", "http", "checkers",
 )  # fmt: skip
 
