@@ -131,7 +131,7 @@ class Browser:
 
         await self.process.app(scope, receive, take)
         for text in answer.cookies:
-            self._keep(text)
+            self.keep(text)
         return answer
 
     async def do(self, do: Do | None = None, **options: Any) -> Answer:
@@ -161,7 +161,8 @@ class Browser:
     async def logout(self) -> Answer:
         return await self.send(self.process.sessions.logout)
 
-    def _keep(self, text: str) -> None:
+    def keep(self, text: str) -> None:
+        """Takes a `set-cookie` header to heart."""
         pair, *attributes = text.split("; ")
         name, _, value = pair.partition("=")
         if "Max-Age=0" in attributes:

@@ -108,6 +108,20 @@ def test_two_tabs_that_sign_in_at_once_both_stay_signed_in(kit: Kit, tmp_path: P
     run(kit, tmp_path, test)
 
 
+def test_a_response_that_arrives_after_the_one_of_a_sign_in_does_not_sign_out(kit: Kit, tmp_path: Path) -> None:
+    async def test(here: Process, there: Process) -> None:
+        browser = Browser(here)
+        await browser.do(put("n", 1))
+        late = await browser.copy().do(put("n", 2))  # stored before the sign-in; its response is on its way
+        await browser.login("ada")
+        assert late.cookies
+        for text in late.cookies:
+            browser.keep(text)
+        assert (await browser.user(), await browser.see()) == ("ada", {"n": 2})
+
+    run(kit, tmp_path, test)
+
+
 def test_who_presses_sign_in_twice_is_signed_in_by_both(kit: Kit, tmp_path: Path) -> None:
     async def test(here: Process, there: Process) -> None:
         browser = Browser(here)

@@ -27,6 +27,10 @@ def made(ring: KeyRing, id_: bytes = ID, version: int = 7) -> bytes:
     return cookie.write(ring, Claim(id_, version)).encode()
 
 
+def sent(text: bytes) -> list[tuple[bytes, bytes]]:
+    return [(b"host", b"x"), (b"cookie", b"s=" + text)]
+
+
 def test_a_cookie_says_what_it_was_made_of(ring: KeyRing) -> None:
     assert cookie.read(ring, [made(ring)]) == Claim(ID, 7)
     assert cookie.read(ring, [made(ring, version=2**40 + 5)]) == Claim(ID, 5)
@@ -75,22 +79,37 @@ def test_a_cookie_is_believed_for_as_long_as_its_key_is_in_the_ring(tmp_path: Pa
     ring = KeyRing(tmp_path / "secrets" / "session-keys", clock, SeededRandomness(1))
     reader, text = Reader(ring), made(ring)
     for _ in range(2):
-        assert reader.read([text], clock.monotonic()) == (Claim(ID, 7), cookie.hash_of(ID))
+        assert reader.read(sent(text), b"s", clock.monotonic()) == (Claim(ID, 7), cookie.hash_of(ID))
     ring.rotate(1e9)
     clock.advance(1)
-    assert reader.read([text], clock.monotonic()) is not None
+    assert reader.read(sent(text), b"s", clock.monotonic()) is not None
     ring.path.write_text(written((RingKey.of(0, b"n" * 32),)))
     clock.advance(1)
-    assert reader.read([text], clock.monotonic()) is None
+    assert reader.read(sent(text), b"s", clock.monotonic()) is None
+    assert reader.refused == 1
 
 
 def test_a_reader_remembers_so_many_cookies_and_no_more(ring: KeyRing) -> None:
     reader = Reader(ring)
     reader.KEPT = 5
     for version in range(20):
-        reader.read([made(ring, version=version)], 0.0)
-        reader.read([b"forged"], 0.0)
-    assert len(reader._known) == 5
+        reader.read(sent(made(ring, version=version)), b"s", 0.0)
+        reader.read(sent(b"forged"), b"s", 0.0)
+        reader.read(sent(made(ring) + b"; " + b"x" * 1024), b"s", 0.0)
+    assert (len(reader._known), reader.refused) == (5, 20)
+    assert reader.read([(b"x", b"s")], b"s", 0.0) is None
+
+
+def test_the_second_cookie_says_the_version_of_its_own_session_only(ring: KeyRing) -> None:
+    def seen(*texts: str) -> int:
+        return cookie.newest(ring, cookie.hash_of(ID), 7, [text.encode() for text in texts])
+
+    of_it, of_another = (cookie.write_version(ring, cookie.hash_of(each), 12) for each in (ID, OTHER))
+    assert (seen(), seen(of_it), seen(of_another), seen(of_another, of_it)) == (7, 12, 7, 12)
+    assert seen(cookie.write_version(ring, cookie.hash_of(ID), 3)) == 7
+    assert seen(of_it[:-1], of_it + "A", made(ring).decode(), "") == 7
+    line = sent(made(ring) + b"; s_at=" + of_it.encode())
+    assert Reader(ring).read(line, b"s", 0.0) == (Claim(ID, 12), cookie.hash_of(ID))
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ class Sessions:
         self._store = Store(database, clock, self._memory)
         self._upkeep = Upkeep(self._store, clock, randomness)
         self._look_after = float("-inf")
-        self._reads = self._loads = self._writes = self._refused = 0
+        self._reads = self._loads = self._writes = 0
         self._cookie, self._always_secure = b"session", False
         self._reader: cookie.Reader | None = None
         database.listen(TOPIC, self._store.heard)
@@ -114,7 +114,7 @@ class Sessions:
     def stats(self) -> SessionsStats:
         """A snapshot for /metrics and `status`."""
         return SessionsStats(
-            self._reads, self._loads, self._writes, self._upkeep.touches, self._refused,
+            self._reads, self._loads, self._writes, self._upkeep.touches, self._reader.refused if self._reader else 0,
             len(self._memory), self._memory.bytes,
         )  # fmt: skip
 
@@ -216,9 +216,8 @@ class Sessions:
     async def _begin(self, request: RequestScope) -> Visit:
         self._reads += 1
         visit = Visit(request, self._cookie, always_secure=self._always_secure)
-        texts = cookie.texts_of(request.http["headers"], visit.name)
         now = self._clock.monotonic()
-        read = self._cookies().read(texts, now) if texts else None
+        read = self._cookies().read(request.http["headers"], visit.name, now)
         record, frozen = None, False
         if read is not None:
             claim, id_ = read
@@ -229,8 +228,6 @@ class Sessions:
                     begun: Visit = request.state[_BLOCK]  # by another task of this request, meanwhile
                     return begun
             visit.id = claim.id
-        elif texts:
-            self._refused += 1
         visit.session = Session(record, partial(self._save, visit), frozen=frozen)
         request.keep(_BLOCK, visit)
         request.before_answer(partial(self._answer, visit))

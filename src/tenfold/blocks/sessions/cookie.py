@@ -2,7 +2,9 @@
 
     base64url( key name (4) | id (16) | version (4) | HMAC-SHA256 over a purpose and the rest, cut to 18 )
 
-Sixteen random bytes are the session's id; nothing in the cookie says anything about the session. The signature keeps
+Sixteen random bytes are the session's id; nothing in the cookie says anything about the session. It is sent when there
+is a new id, and only then: the response of a change that arrives late cannot take the place of a newer id. The version
+after a change is in a second cookie, which names its session by some bytes of the hash of the id. The signature keeps
 made-up ids away from the database and makes the version trustworthy. 144 bits of an HMAC are far more than an online
 forger can try (NIST SP 800-107r1, section 5.3.3, asks for 64 or more).
 """
@@ -16,13 +18,18 @@ import hmac
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from tenfold.blocks.sessions.policy import behind
 from tenfold.core.keyring import ID_BYTES, KeyRing
 
 ID_SIZE = 16
 VERSION_SIZE = 4
 MAC_SIZE = 18
-SESSION, ANONYMOUS = b"tenfold session\0", b"tenfold csrf\0"
+SESSION, VERSION, ANONYMOUS = b"tenfold session\0", b"tenfold version\0", b"tenfold csrf\0"
 """What a text was signed for: one cannot be used as the other."""
+AT = b"_at"
+"""What the name of the second cookie ends with."""
+PREFIX_SIZE = 8
+"""Bytes of the hash of a session's id in the second cookie."""
 CANDIDATES = 4
 """Cookies of one name that are looked at; a browser sends one, somebody who plants some may send more."""
 
@@ -86,33 +93,62 @@ def read(ring: KeyRing, texts: list[bytes]) -> Claim | None:
     return found
 
 
+def newest(ring: KeyRing, id_: bytes, version: int, texts: list[bytes]) -> int:
+    """The version that the client has seen, with what the second cookie says of the session with the hash `id_`."""
+    for text in texts[:CANDIDATES]:
+        payload = unseal(ring, VERSION, text, PREFIX_SIZE + VERSION_SIZE)
+        if payload is not None and payload[:PREFIX_SIZE] == id_[:PREFIX_SIZE]:
+            seen = int.from_bytes(payload[PREFIX_SIZE:], "big")
+            version = seen if behind(version, seen) else version
+    return version
+
+
+def write_version(ring: KeyRing, id_: bytes, version: int) -> str:
+    """The second cookie's value: the version of the session with the hash `id_`."""
+    return seal(ring, VERSION, id_[:PREFIX_SIZE] + (version & 0xFFFF_FFFF).to_bytes(VERSION_SIZE, "big"))
+
+
 class Reader:
-    """Reads the session's cookies; remembers those that were valid, which browsers send again and again."""
+    """Reads the session's cookies; remembers the lines that were valid, which browsers send again and again."""
 
     KEPT = 10_000
+    LINE_MAX = 1024
+    """Longer lines are read anew each time."""
 
     def __init__(self, ring: KeyRing) -> None:
         self.ring = ring
-        self._known: dict[bytes, tuple[Claim, bytes]] = {}
+        self.refused = 0
+        """Requests whose cookies of the session's name were no claim."""
+        self._known: dict[tuple[bytes, bytes], tuple[Claim, bytes]] = {}
         self._readings = 0
 
-    def read(self, texts: list[bytes], now: float) -> tuple[Claim, bytes] | None:
-        """What the cookies say, and the hash of the id; `now` in monotonic seconds."""
+    def read(self, headers: Iterable[tuple[bytes, bytes]], name: bytes, now: float) -> tuple[Claim, bytes] | None:
+        """What the cookies claim, and the hash of the id; None without a claim. `now` in monotonic seconds."""
+        lines = [value for header, value in headers if header == b"cookie" and name in value]
+        if not lines:
+            return None
         self.ring.look(now)
         if self._readings != self.ring.readings:  # by other keys
             self._known.clear()
             self._readings = self.ring.readings
-        if len(texts) == 1 and (found := self._known.get(texts[0])) is not None:
-            return found
+        found = self._known.get((name, lines[0])) if len(lines) == 1 else None
+        if found is None:
+            found = self._claim(lines, name)
+            if found is not None and len(lines) == 1 and len(lines[0]) <= self.LINE_MAX:
+                if len(self._known) >= self.KEPT:
+                    del self._known[next(iter(self._known))]
+                self._known[name, lines[0]] = found
+        return found
+
+    def _claim(self, lines: list[bytes], name: bytes) -> tuple[Claim, bytes] | None:
+        headers = [(b"cookie", line) for line in lines]
+        texts = texts_of(headers, name)
         claim = read(self.ring, texts)
         if claim is None:
+            self.refused += bool(texts)
             return None
-        found = claim, hash_of(claim.id)
-        if len(texts) == 1:
-            if len(self._known) >= self.KEPT:
-                del self._known[next(iter(self._known))]
-            self._known[texts[0]] = found
-        return found
+        id_ = hash_of(claim.id)
+        return Claim(claim.id, newest(self.ring, id_, claim.version, texts_of(headers, name + AT))), id_
 
 
 def texts_of(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:

@@ -22,7 +22,7 @@ CSRF_AGE_S = 86_400 * 30
 class Visit:
     """One request's session with its cookie."""
 
-    __slots__ = ("_due", "_gone", "_number", "_number_due", "id", "name", "request", "secure", "session")
+    __slots__ = ("_due", "_gone", "_is_new", "_number", "_number_due", "id", "name", "request", "secure", "session")
 
     session: Session
 
@@ -32,7 +32,7 @@ class Visit:
         self.name = HOST_ONLY + name if self.secure else name
         self.id = b""
         """The id that the cookie carries; empty without a valid cookie."""
-        self._due = self._gone = self._number_due = False
+        self._due = self._gone = self._is_new = self._number_due = False
         self._number: bytes | None = None
 
     def header(self, name: bytes) -> str | None:
@@ -89,11 +89,12 @@ class Visit:
     def stored(self, new: bytes, id_: bytes, *, dropped: bool) -> None:
         """The session's changes are stored under the hash `id_` (empty: there is none any more)."""
         if new and id_:
-            self.id = new
+            self.id, self._is_new = new, True
         self._due = self._due or (bool(id_) and bool(self.id) and cookie.hash_of(self.id) == id_)
         self._gone = dropped and not id_
         if self._gone:
-            self._due, self.id = False, b""
+            self._due = self._is_new = False
+            self.id = b""
 
     def cookies(self, ring: KeyRing, rules: Rules, now_us: int) -> Headers:
         """The headers to add to the response; none when nothing changed."""
@@ -101,8 +102,10 @@ class Visit:
         base = self.session.base
         if self._due and base is not None:
             age_s = int(rules.lifetime_s - (now_us - base.created_us) / 1e6)
-            text = cookie.write(ring, cookie.Claim(self.id, base.version))
-            headers.append(cookie.header(self.name, text, max_age_s=max(age_s, 1), secure=self.secure))
+            name, text = self.name + cookie.AT, cookie.write_version(ring, base.id, base.version)
+            if self._is_new:
+                name, text = self.name, cookie.write(ring, cookie.Claim(self.id, base.version))
+            headers.append(cookie.header(name, text, max_age_s=max(age_s, 1), secure=self.secure))
         elif self._gone:
             headers.append(cookie.header(self.name, "", max_age_s=0, secure=self.secure))
         if self._number_due and self._number is not None:
