@@ -28,6 +28,7 @@ class Bell:
         self._database = database
         self._telling: dict[str, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._told_at = -TOGETHER_S
 
     def rung_for(self, row: Mapping[str, Any]) -> None:
         """A job was enqueued, and its transaction is committed."""
@@ -48,10 +49,13 @@ class Bell:
         """Tells the others soon."""
         self._telling[what] = None
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(TOGETHER_S, self._tell, context=Context())
+            loop = asyncio.get_running_loop()
+            wait_s = max(self._told_at + TOGETHER_S - loop.time(), 0.0)
+            self._timer = loop.call_later(wait_s, self._tell, context=Context())
 
     def _tell(self) -> None:
         self._timer = None
+        self._told_at = asyncio.get_running_loop().time()
         telling, self._telling = list(self._telling), {}
         if self._database.is_open:
             self._database.announce(telling)

@@ -42,7 +42,7 @@ DRAIN_S = 5.0
 """How long `stop` waits for jobs that run; then they are cancelled and given back."""
 
 WATCH_S = 0.05
-HEAR_S = 0.05
+HEAR_S = 0.02
 """How often an idle worker looks whether another process on the same file has told it of something."""
 
 AGAIN = Backoff(first_s=0.1, limit_s=2.0)
