@@ -32,6 +32,10 @@ class Trace(NamedTuple):
         return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
 
 
+_made = tuple.__new__
+"""Half of what the constructor of a named tuple costs."""
+
+
 class Caller(NamedTuple):
     """What a `traceparent` says."""
 
@@ -64,17 +68,16 @@ class Traces:
     are spread evenly, as samplers by ratio expect. Neither secret nor unguessable.
     """
 
-    __slots__ = ("_at", "_prefix", "_spans")
+    __slots__ = ("_at", "_prefix")
 
     def __init__(self, randomness: Randomness) -> None:
         self._prefix = f"{randomness.bits(64) | 1:016x}"
         self._at = randomness.bits(64)
-        self._spans = randomness.bits(64)
 
     def next(self, caller: Caller | None = None) -> Trace:
         """A new piece of work: in the caller's trace, or in a new one."""
         self._at = at = (self._at + _WEYL) & _MASK
-        span_id = f"{at ^ self._spans or 1:016x}"
-        if caller is None:
-            return Trace(f"{self._prefix}{at:016x}", span_id)
+        span_id = f"{at or _WEYL:016x}"
+        if caller is None:  # the span's digits are the trace's last ones: both are new
+            return _made(Trace, (self._prefix + span_id, span_id, True, ""))
         return Trace(caller.trace_id, span_id, caller.sampled, caller.span_id)
