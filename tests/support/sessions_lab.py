@@ -12,7 +12,7 @@ from typing import Any
 from databases import Kit
 from sqlalchemy import MetaData
 
-from tenfold import Tenfold
+from tenfold import Request, Response, Tenfold
 from tenfold.blocks.database import DatabaseConfig
 from tenfold.blocks.sessions import Session, Sessions
 from tenfold.blocks.sessions.policy import Rules
@@ -48,7 +48,8 @@ class Process:
         self.clock = SystemClock()
         self.tf = Tenfold("shop", clock=self.clock)
         self.tf.sessions.keep_keys_in(secrets)
-        self.app = self.tf.asgi(self._run)
+        self.hot_answer = Response.text("hot")
+        self.app = self.tf.asgi(self._run, hot={"/hot": self._hot})
 
     @property
     def sessions(self) -> Sessions:
@@ -63,6 +64,10 @@ class Process:
         answer.result = await scope["tf.do"]()
         await send({"type": "http.response.start", "status": scope["tf.status"], "headers": scope["tf.headers"]})
         await send({"type": "http.response.body", "body": b"done"})
+
+    async def _hot(self, request: Request) -> Response:
+        session = await self.sessions.current()
+        return self.hot_answer if session.incr("hot") else Response()
 
     @contextlib.asynccontextmanager
     async def opened(self, config: DatabaseConfig) -> AsyncIterator[Process]:
@@ -109,13 +114,14 @@ class Browser:
         status: int = 200,
         answers: Sequence[tuple[bytes, bytes]] = (),
         cookies: str | None = None,
+        path: str = "/",
     ) -> Answer:
         """One request whose handler is `do`; it answers with `status` and the headers `answers`."""
         sent = "; ".join(f"{name}={value}" for name, value in self.jar.items()) if cookies is None else cookies
         answer = Answer()
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": self.scheme,
-            "path": "/", "raw_path": b"/", "query_string": b"", "root_path": "", "client": ("192.0.2.1", 5),
+            "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "client": ("192.0.2.1", 5),
             "server": ("shop", 80), "headers": [*headers, *([(b"cookie", sent.encode())] if sent else [])],
             "tf.do": do, "tf.answer": answer, "tf.status": status, "tf.headers": list(answers),
         }  # fmt: skip

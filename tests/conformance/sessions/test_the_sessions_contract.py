@@ -367,6 +367,18 @@ def test_a_session_is_asked_for_in_a_request_and_changed_before_its_response(kit
     run(kit, tmp_path, test)
 
 
+def test_hot_routes_have_sessions_too_and_their_kept_answers_stay_clean(kit: Kit, tmp_path: Path) -> None:
+    async def test(process: Process) -> None:
+        first, second = Browser(process), Browser(process)
+        for browser in (first, second, first):
+            answer = await browser.do(method="GET", path="/hot")
+            assert (answer.body, len(answer.cookies)) == (b"hot", 1)
+        assert (await first.see(), await second.see()) == ({"hot": 2}, {"hot": 1})
+        assert all(name != b"set-cookie" for name, _ in process.hot_answer.headers)
+
+    run(kit, tmp_path, test)
+
+
 def test_a_websocket_reads_and_changes_a_session_but_begins_none(kit: Kit, tmp_path: Path) -> None:
     async def test(process: Process) -> None:
         async def on_socket(cookie: str, key: str) -> Any:
