@@ -135,8 +135,8 @@ def plain_rate() -> float:
     with tempfile.TemporaryDirectory() as folder:
         connection = open_writer(Path(folder) / "plain.db", create=True)
         apply_own(connection, now_us=0)
-        rows = [(0, "link.visited", 1, "x" * 80)] * 1_000
-        sql = "INSERT INTO tf_event (bucket, topic, at_us, data) VALUES (?, ?, ?, ?)"
+        rows = [(0, "link.visited", 1, 1, "x" * 80)] * 1_000
+        sql = "INSERT INTO tf_event (bucket, topic, at_us, events, data) VALUES (?, ?, ?, ?, ?)"
         began = time.perf_counter()
         for _ in range(20):
             connection.execute("BEGIN IMMEDIATE")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -35,6 +35,10 @@ CATCH_UP_S = 0.05
 LAST_S = 10.0
 """How long `stop` waits for handlers that are at work."""
 
+SOON_S = 2.0
+"""How long `start` and `stop` wait for a database that does not answer."""
+
+TOPICS_KNOWN = 10_000
 PRUNE_EVERY_S = 60.0
 
 
@@ -114,10 +118,10 @@ class Events:
             )
             if made.name in self._runners:
                 raise _refused(f"There are two subscribers with the name {made.name!r}", "Give each its own name.")
-            self._topics.update(topics)
-            self._runners[made.name] = Runner(made, self)
             if self._started:
                 raise _refused(f"The subscriber {made.name!r} came too late", "Declare it when the module is imported.")
+            self._topics.update(topics)
+            self._runners[made.name] = Runner(made, self)
             return handler
 
         return mark
@@ -183,8 +187,7 @@ class Events:
         self._database.listen(log.ANNOUNCED, self._heard)
         for runner in self._runners.values():
             runner.wake = asyncio.Event()  # of this loop
-            with contextlib.suppress(TenfoldError):
-                await runner.register()
+        await _tried(runner.register() for runner in self._runners.values())
         work = [*(runner.run() for runner in self._runners.values()), self._prune_for_ever()]
         if self._runners:
             work += [self._catch_up_for_ever(), self._beat_for_ever()]
@@ -202,9 +205,7 @@ class Events:
         if self._tasks:
             await asyncio.wait(self._tasks)
         self._tasks = []
-        for runner in self._runners.values():
-            with contextlib.suppress(TenfoldError):  # then the lease runs out
-                await runner.release()
+        await _tried(runner.release() for runner in self._runners.values())  # if that fails, the leases run out
         await self._recorder.stop()
 
     async def _handlers_ended(self) -> None:
@@ -229,7 +230,8 @@ class Events:
 
     def _known(self, topic: str) -> None:
         check_topic(topic)
-        self._topics.add(topic)
+        if len(self._topics) < TOPICS_KNOWN:
+            self._topics.add(topic)
 
     def _has_published(self) -> None:
         self._published += 1
@@ -277,6 +279,18 @@ class Events:
         removed = await self.log.prune(positions, now_us - round(self._keep_s * 1e6))
         self._pruned += removed
         return removed
+
+
+async def _tried(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Does these together; what a database that is away keeps from being done in time is left."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=SOON_S)
+        for task in late:
+            task.cancel()
+        for error in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(error, Exception) and not isinstance(error, TenfoldError):
+                raise error
 
 
 def _named(handler: Handler) -> str:

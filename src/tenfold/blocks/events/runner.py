@@ -192,7 +192,7 @@ class Runner:
             if not self._events:
                 self._events = await self._claimed_events(cursor)
             return True
-        found = await self._next(cursor)
+        found = await self._next(cursor, waits=True)
         if found.claimed:
             return await self._save(found)
         if found.position > cursor.position:
@@ -202,12 +202,16 @@ class Runner:
     async def _claimed_events(self, cursor: Cursor) -> list[Event]:
         return await self._home.log.between(cursor.position, cursor.upto, cursor.topics)
 
-    async def _next(self, cursor: Cursor) -> Cursor:
-        """The cursor with the next events as its batch; or behind what has none for it."""
+    async def _next(self, cursor: Cursor, *, waits: bool) -> Cursor:
+        """The cursor with the next events as its batch; or behind what has none for it. A batch that is to wait for
+        more is not claimed yet unless it `waits` here."""
         subscription, log = self.subscription, self._home.log
         most = min(cursor.size or subscription.batch, subscription.batch)
         found = await log.after(cursor.position, subscription.topics, most)
         if found.events and len(found.events) < most and subscription.wait_s and not cursor.size:
+            if not waits:
+                self._events = []
+                return cursor
             await asyncio.sleep(subscription.wait_s)
             found = await log.after(cursor.position, subscription.topics, most)
         self._events = found.events
@@ -245,7 +249,7 @@ class Runner:
 
     async def _done(self, cursor: Cursor) -> None:
         count = len(self._events)
-        behind = await self._next(policy.done(cursor))
+        behind = await self._next(policy.done(cursor), waits=False)
         if await self._save(behind):
             self.delivered += count
 
