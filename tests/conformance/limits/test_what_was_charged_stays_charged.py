@@ -53,6 +53,31 @@ def test_from_one_process_to_several_and_back(opener: Opener) -> None:
     run(main())
 
 
+def test_going_alone_under_load_forgets_no_charge(opener: Opener) -> None:
+    town = Town(opener, {"a": ("2/day", 400)})
+
+    async def main() -> None:
+        async with town.processes(1, among=2) as (one,):
+            allowed = 0
+
+            async def load() -> None:
+                nonlocal allowed
+                while (await one.take("a")).allowed:
+                    allowed += 1
+                    await asyncio.sleep(0)
+
+            tasks = [asyncio.create_task(load()) for _ in range(4)]
+            while allowed < 40:
+                await asyncio.sleep(0.001)
+            one.limits._sharing.adopt(1)
+            await until_settled(one, shared=False)
+            assert allowed < 400, "it went alone under load"
+            await asyncio.gather(*tasks)
+            assert allowed == 400
+
+    run(main())
+
+
 def test_keys_that_do_not_come_by_are_handed_over_too(opener: Opener) -> None:
     town = Town(opener, DAY)
 

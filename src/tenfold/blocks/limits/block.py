@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -133,6 +134,8 @@ class Limits:
             raise ContractError(
                 "A limit was charged inside a transaction's body.", hint="Charge before it.", code="TF-LIMIT-TX"
             )
+        if self._sharing.changing is not None:
+            await asyncio.shield(self._sharing.changing)
         if self._sharing.on and not self.off and charges:
             complete = [_complete(each) for each in charges]
             decision = self._sharing.shared.at_once(*complete[0]) if len(complete) == 1 else None

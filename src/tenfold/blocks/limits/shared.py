@@ -46,6 +46,7 @@ class Shared:
         self._purses: OrderedDict[tuple[Rule, Key], Purse] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._tried_ns = 0
+        self._taking = 0
         self.local = 0
         """Decisions that were made without the database."""
 
@@ -75,6 +76,7 @@ class Shared:
         held: list[Callable[[], None]] = []
         parts: list[Decision] = []
         complete = False
+        self._taking += 1
         try:
             for rule, key, cost in charges:
                 part = await self._reserve(rule, key, cost, held)
@@ -84,6 +86,7 @@ class Shared:
             else:
                 complete = True
         finally:
+            self._taking -= 1
             if not complete:  # refused, or the caller is cancelled
                 for put_back in held:
                     put_back()
@@ -131,6 +134,11 @@ class Shared:
                 raise
             self.away = True
             raise Unavailable("The database does not answer.", code="TF-LIMIT-AWAY") from None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a charge is under way, or the database is being asked."""
+        return self._taking > 0 or bool(self._tasks)
 
     @property
     def purses(self) -> int:

@@ -24,6 +24,8 @@ HANDED_OVER_MAX = 1_000
 HANDED_OVER_NS = NS
 """What comes back sooner than this is not worth handing over."""
 HAND_OVER_LIMIT_S = 2.0
+CHANGE_LIMIT_S = 0.5
+"""How long charges may wait while this process goes on alone; it is tried again when that does not suffice."""
 
 log = logging.getLogger("tenfold.limits")
 
@@ -40,6 +42,8 @@ class Sharing(Background):
         super().__init__()
         self.on = False
         """Whether charges go through the database now."""
+        self.changing: asyncio.Future[None] | None = None
+        """What new charges wait for while this process goes from sharing to its own memory."""
         self.shared = Shared(rows, clock)
         self._rules = rules
         self._rows = rows
@@ -100,18 +104,26 @@ class Sharing(Background):
                 await self._take_over()
             if self.on and not self._handed_over:
                 await self._hand_over()
-        except TenfoldError as error:
+        except (TenfoldError, TimeoutError) as error:
             log.debug("Charges are not handed over yet: %s", error)
 
     async def _take_over(self) -> None:
         """This process is alone: from now on it decides by itself, by what all of them had charged."""
-        owed = await self._rows.owed()
-        now_ns = self._now_ns()
-        for name, ns in owed.items():
-            rule = self._rules.by_name.get(name.rpartition("/")[0])
-            if rule is not None:
-                rule.unclaimed[name] = now_ns + ns
-        self.on, self._known = self._wanted, True
+        self.changing = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(CHANGE_LIMIT_S):
+                while self.shared.busy:  # noqa: ASYNC110 - rare and bounded; nothing is to be told on each charge
+                    await asyncio.sleep(0.001)
+                owed = await self._rows.owed()
+            now_ns = self._now_ns()
+            for name, ns in owed.items():
+                rule = self._rules.by_name.get(name.rpartition("/")[0])
+                if rule is not None:
+                    rule.unclaimed[name] = now_ns + ns
+            self.on, self._known = self._wanted, True
+        finally:
+            self.changing.set_result(None)
+            self.changing = None
 
     async def _hand_over(self) -> None:
         """What this process has charged by itself counts for all of them."""
