@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from tenfold import Tenfold
 
 tf = Tenfold("shortener")
+tf.events.keep("1h")  # a visit is an event; once it is counted, nobody asks for it again
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

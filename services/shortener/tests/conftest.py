@@ -12,10 +12,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -26,6 +27,8 @@ from shortener.accounts import passwords
 from shortener.app import app
 from shortener.model import tf
 from tenfold.testing import running
+
+T = TypeVar("T")
 
 _SERVICE = Path(__file__).parents[1]
 _COMMAND = str(Path(sys.executable).with_name("tenfold"))
@@ -189,6 +192,14 @@ class Running:
             await asyncio.sleep(0.1)
 
 
+def _forget() -> None:
+    """All tests of a run are in one process, each with a database of its own."""
+    tf.cache.clear()
+    tf.events.log.grace = type(tf.events.log.grace)()  # what was settled was so in another database
+    for rule in (quotas.LOGINS, quotas.LOGINS_OF_A_NAME, quotas.ANONYMOUS_LINKS, quotas.REPORTS):
+        rule.tats.clear()
+
+
 @pytest.fixture
 def during(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Runs `body(running)` while the service runs on an empty database, with these settings and with cheap hashes."""
@@ -198,10 +209,7 @@ def during(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
     def run(body: Callable[[Running], Awaitable[None]], **settings: Any) -> None:
         async def whole() -> None:
             async with contextlib.AsyncExitStack() as stack:
-                tf.cache.clear()
-                tf.events.log.grace = type(tf.events.log.grace)()  # what was settled was so in another database
-                for rule in (quotas.LOGINS, quotas.LOGINS_OF_A_NAME, quotas.ANONYMOUS_LINKS, quotas.REPORTS):
-                    rule.tats.clear()  # all tests of a run are in one process
+                _forget()
                 await stack.enter_async_context(running(app, tmp_path, root=_SERVICE, settings=settings))
                 await body(Running(stack))
 
@@ -297,13 +305,48 @@ def client(site: str) -> Iterator[httpx.Client]:
         yield opened
 
 
+class Inside:
+    """A client of the service in this process, for tests that do not wait: the service has a thread of its own."""
+
+    base_url = httpx.URL("http://testserver")
+
+    def __init__(self, state: Path, settings: dict[str, Any]) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._stack = contextlib.AsyncExitStack()
+        _forget()
+        service = running(app, state, root=_SERVICE, settings=settings)
+        self._client = self._run(self._stack.enter_async_context(service))
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self._run(self._client.get(path, **options))
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self._run(self._client.post(path, **options))
+
+    def close(self) -> None:
+        """Ends the service, then the thread."""
+        self._run(self._stack.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
 @pytest.fixture
-def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., httpx.Client]]:
-    """Starts the service afresh: `client = serve(codes="hash")`."""
-    with contextlib.ExitStack() as stack:
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Inside]]:
+    """Starts the service afresh, instead of the one before: `client = serve(codes="hash")`."""
+    opened: list[Inside] = []
 
-        def start(**settings: Any) -> httpx.Client:
-            opened = stack.enter_context(contextlib.closing(Site(tmp_path_factory.mktemp("site"), settings)))
-            return stack.enter_context(httpx.Client(base_url=opened.url, trust_env=False, timeout=30))
+    def start(**settings: Any) -> Inside:
+        while opened:
+            opened.pop().close()
+        opened.append(Inside(tmp_path_factory.mktemp("inside"), settings))
+        return opened[0]
 
-        yield start
+    yield start
+    for each in opened:
+        each.close()

@@ -136,6 +136,7 @@ def test_korean_is_chosen_and_stays(browser: Any, site: str):
     sign_up(browser, site)
     browser.open(f"{site}/account")
     browser.click("footer button[value=ko]")
+    browser.find("html[lang=ko]")
     assert browser.url == f"{site}/account"
     assert browser.text("h1") == "계정"
     assert browser.script("return document.documentElement.lang") == "ko"
@@ -145,6 +146,7 @@ def test_korean_is_chosen_and_stays(browser: Any, site: str):
     browser.click("form.card button.primary")
     assert browser.text("#url-error").endswith("ftp: 주소는 줄일 수 없습니다. http://와 https://만 됩니다.")
     browser.click("footer button[value=en]")
+    browser.find("html[lang=en]")
     assert browser.text(".lead h1") == "Long address in,\nshort link out."
 
 
