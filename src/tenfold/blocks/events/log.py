@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Integer, bindparam, delete, func, insert, select
+from sqlalchemy import Integer, bindparam, case, delete, func, insert, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -35,7 +35,7 @@ class _OldestRunning(FunctionElement[int]):
 
 
 class _NextId(FunctionElement[int]):
-    """The id that the next transaction gets."""
+    """An id that is drawn now, after the statement's snapshot: higher than that of any transaction that had one."""
 
     type = Int64()
     inherit_cache = True
@@ -65,13 +65,16 @@ def _xmin(element: Any, compiler: Any, **_: Any) -> str:
 
 @compiles(_NextId, "postgresql")
 def _xmax(element: Any, compiler: Any, **_: Any) -> str:
-    return "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+    # Not the snapshot's xmax: that is behind the last transaction that has ended, and others may run at or above it.
+    return "pg_current_xact_id()::text::bigint"
 
 
 _seq = tf_event.c.seq
 _ADD = insert(tf_event).values(seq=_Next())
 _LOOK = select(
-    func.coalesce(func.max(_seq), 0).label("newest"), _OldestRunning().label("oldest"), _NextId().label("id")
+    func.coalesce(func.max(_seq), 0).label("newest"),
+    _OldestRunning().label("oldest"),
+    case((func.max(_seq) > bindparam("known", type_=Int64()), _NextId()), else_=0).label("id"),
 )
 _NEWEST = select(func.coalesce(func.max(_seq), 0))
 _FIRST = select(func.min(_seq)).where(_seq >= bindparam("first"), _seq <= bindparam("last"))
@@ -148,7 +151,7 @@ class EventLog:
 
     async def _look(self) -> None:
         async with self._database.read(consistency="strong") as db:
-            seen = await db.one(_LOOK)
+            (seen,) = await db.all(_LOOK, known=self.grace.settled)
         self.grace = looked(self.grace, seen.newest, seen.oldest, seen.id)
 
     async def after(self, position: int, topics: tuple[str, ...], most: int) -> Found:
