@@ -395,7 +395,7 @@ def test_the_shorteners_own_revisions_build_its_tables(place: ServerPlace) -> No
     own = map_of(parse_spec(spec), root=str(SHORTENER), state=str(place.root / ".tenfold"), previous=None)
     shortener = load_service(own)
     report = migrate_on_server(shortener, place.map, place.owner)
-    assert report.applied == ("0001 (links)", "0002 (probe)")
+    assert report.applied[:3] == ("0001 (links)", "0002 (probe)", "0003 (accounts)")
     assert not migrate_on_server(shortener, place.map, place.owner).changes
     assert set(place.facts()) == set(shortener.metadata.tables)
 
