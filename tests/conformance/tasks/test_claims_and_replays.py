@@ -6,15 +6,16 @@ import asyncio
 from pathlib import Path
 
 from databases import Kit
-from tasks_lab import Ahead, Process, opened, run
+from tasks_lab import Process, opened, run
 
 from tenfold.blocks.database import Transaction
 from tenfold.blocks.database.scope import RequestScope, enter_scope, leave_scope
 from tenfold.blocks.tasks.claiming import FROM_THE_BEGINNING_S
+from tenfold.core.clock import ManualClock
 
 
 def test_a_claim_does_not_step_over_what_is_gone_and_looks_below_once_a_second(kit: Kit, tmp_path: Path) -> None:
-    clock = Ahead()
+    clock = ManualClock()
     here = Process(clock)
 
     @here.tasks.task()
@@ -27,7 +28,9 @@ def test_a_claim_does_not_step_over_what_is_gone_and_looks_below_once_a_second(k
             rows, more = await claiming.claim("somebody", 1)
             assert ([row.payload for row in rows], more) == (['{"n":1}'], True)
             slow = await note.enqueue(2)
-            kit.outside(f"UPDATE tf_job SET rank = rank - 60000000 WHERE id = '{slow}'")  # a commit that took a minute
+            await asyncio.to_thread(
+                kit.outside, f"UPDATE tf_job SET rank = rank - 60000000 WHERE id = '{slow}'"
+            )  # a commit that took a minute
             assert await claiming.claim("somebody", 10) == ([], False)
             clock.advance(FROM_THE_BEGINNING_S)
             rows, _ = await claiming.claim("somebody", 10)

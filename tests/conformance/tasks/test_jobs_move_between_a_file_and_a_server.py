@@ -45,10 +45,12 @@ class Two:
         for table in [*own_metadata.sorted_tables, self.process.table]:
             columns = ", ".join(column.name for column in table.columns)
             found = self.kits[source].outside(f"SELECT {columns} FROM {table.name}")
-            self.kits[target].outside(f"DELETE FROM {table.name}")
+            await asyncio.to_thread(self.kits[target].outside, f"DELETE FROM {table.name}")
             for row in found:
                 values = ", ".join(_literal(value, target) for value in row)
-                self.kits[target].outside(f"INSERT INTO {table.name} ({columns}) VALUES ({values})")
+                await asyncio.to_thread(
+                    self.kits[target].outside, f"INSERT INTO {table.name} ({columns}) VALUES ({values})"
+                )
         self.adopt(target)
 
 

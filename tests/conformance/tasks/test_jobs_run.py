@@ -125,7 +125,7 @@ def test_a_kept_result_goes_when_its_time_is_over(kit: Kit, tmp_path: Path) -> N
             await until(lambda: here.tasks.stats().finished == 1)
             await here.tasks.worker.upkeep.tidy()
             assert kit.outside("SELECT count(*) FROM tf_job") == [(1,)]
-            kit.outside("UPDATE tf_job SET rank = rank - 2000000")
+            await asyncio.to_thread(kit.outside, "UPDATE tf_job SET rank = rank - 2000000")
             await here.tasks.worker.upkeep.tidy()
             assert kit.outside("SELECT count(*) FROM tf_job") == [(0,)]
 
@@ -164,7 +164,7 @@ def test_those_of_higher_priority_go_first_and_nobody_waits_for_ever(kit: Kit, t
             await note.enqueue("plain")
             await note.with_(priority=5).enqueue("high")
             old = await note.with_(priority=-1).enqueue("low, for two minutes")
-            kit.outside(f"UPDATE tf_job SET rank = rank - 120000000 WHERE id = '{old}'")
+            await asyncio.to_thread(kit.outside, f"UPDATE tf_job SET rank = rank - 120000000 WHERE id = '{old}'")
             here.tasks.work(True)
             await until(lambda: len(seen) == 4)
         assert seen == ["high", "low, for two minutes", "plain", "low"]

@@ -119,7 +119,9 @@ def test_a_worker_that_was_taken_for_dead_throws_its_results_away(kit: Kit, tmp_
             await wait.enqueue()
             await until(lambda: here.tasks.busy() == 1)
             (job,) = here.tasks.worker.held.values()
-            kit.outside("UPDATE tf_job SET state = 0, worker = '', attempt = 0, epoch = epoch + 1")
+            await asyncio.to_thread(
+                kit.outside, "UPDATE tf_job SET state = 0, worker = '', attempt = 0, epoch = epoch + 1"
+            )
             here.tasks.work(False)
             gate.set()
             await until(lambda: here.tasks.stats().stale == 1)
@@ -145,7 +147,7 @@ def test_a_job_that_was_taken_away_is_told_so_while_it_runs(kit: Kit, tmp_path: 
             await until(lambda: here.tasks.busy() == 1)
             here.tasks.work(False)
             await here.tasks.worker._compare()
-            kit.outside("UPDATE tf_job SET state = 0, worker = '', attempt = 0")
+            await asyncio.to_thread(kit.outside, "UPDATE tf_job SET state = 0, worker = '', attempt = 0")
             await here.tasks.worker._compare()
             assert not ended, "once may be a matter of moments"
             await here.tasks.worker._compare()
@@ -168,7 +170,9 @@ def test_a_claim_whose_answer_was_lost_is_given_back(kit: Kit, tmp_path: Path) -
             me = here.tasks.worker.leases.id
             here.tasks.work(False)
             await note.enqueue()
-            kit.outside(f"UPDATE tf_job SET state = 1, worker = '{me}', epoch = 1, attempt = 1")
+            await asyncio.to_thread(
+                kit.outside, f"UPDATE tf_job SET state = 1, worker = '{me}', epoch = 1, attempt = 1"
+            )
             await here.tasks.worker._compare()
             await here.tasks.worker._compare()
             assert rows(kit, "state, worker, attempt, epoch") == [(0, "", 0, 1)]
@@ -190,8 +194,10 @@ def test_jobs_of_a_process_that_ended_on_this_host_come_back_at_once(kit: Kit, t
             await note.enqueue("of the dead")
             who = identity()
             values = f"'old', '{who.host}', {os.getpid()}, {who.started - 1}, 7, 1"  # this pid was another's before
-            kit.outside(f"INSERT INTO tf_worker (id, host, pid, started, beat, at_us) VALUES ({values})")
-            kit.outside("UPDATE tf_job SET state = 1, worker = 'old', epoch = 1, attempt = 1")
+            await asyncio.to_thread(
+                kit.outside, f"INSERT INTO tf_worker (id, host, pid, started, beat, at_us) VALUES ({values})"
+            )
+            await asyncio.to_thread(kit.outside, "UPDATE tf_job SET state = 1, worker = 'old', epoch = 1, attempt = 1")
             began = asyncio.get_running_loop().time()
             here.tasks.work(True)
             await until(lambda: seen == ["of the dead"])
@@ -211,7 +217,9 @@ def test_jobs_of_a_worker_without_a_row_come_back(kit: Kit, tmp_path: Path) -> N
     async def work() -> None:
         async with opened(here, kit, tmp_path, work=False):
             await note.enqueue()
-            kit.outside("UPDATE tf_job SET state = 1, worker = 'nobody', epoch = 1, attempt = 1")
+            await asyncio.to_thread(
+                kit.outside, "UPDATE tf_job SET state = 1, worker = 'nobody', epoch = 1, attempt = 1"
+            )
             here.tasks.work(True)
             await until(lambda: here.tasks.worker.leases.id)
             await bury(here)
@@ -263,7 +271,7 @@ def test_of_those_that_two_processes_died_under_one_runs_at_a_time(kit: Kit, tmp
         async with opened(here, kit, tmp_path, work=False):
             for n in range(4):
                 await suspect.enqueue(n)
-            kit.outside("UPDATE tf_job SET lane = 'tf:suspects', crashes = 2")
+            await asyncio.to_thread(kit.outside, "UPDATE tf_job SET lane = 'tf:suspects', crashes = 2")
             here.tasks.work(True)
             await until(lambda: done == 4)
         assert most == 1
