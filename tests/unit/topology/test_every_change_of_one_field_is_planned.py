@@ -29,7 +29,7 @@ EXPECTED: dict[str, Effect] = {
     **dict.fromkeys(["step", "public.body_limit", "web.processes", "web.access_log", "web.metrics"], LIVE),
     **dict.fromkeys(["web.drain_limit_s", "database.hold_s", "database.queue"], LIVE),
     **dict.fromkeys(["database.standby", "database.gate", "database.way_back"], LIVE),
-    **dict.fromkeys(["cache.entries", "cache.bytes", "log.rotate_size", "log.keep"], LIVE),
+    **dict.fromkeys(["cache.entries", "cache.bytes", "cache.eviction", "log.rotate_size", "log.keep"], LIVE),
     **dict.fromkeys(["log.level", "metrics.otlp", "metrics.every_s"], LIVE),
     **dict.fromkeys(["balancer.strategy", "balancer.weights", "balancer.server_connections", "balancer.queue"], LIVE),
     **dict.fromkeys(["balancer.compression", "balancer.header_timeout_s", "balancer.slow_start_s"], LIVE),

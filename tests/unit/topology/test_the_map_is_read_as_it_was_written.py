@@ -82,7 +82,7 @@ def test_every_value_of_the_spec_arrives_in_the_map() -> None:
     [web]\naccess_log = false\nmetrics = "off"\ndrain_limit = "31s"\nkeep_alive = "32s"
     [workers]\nprocesses = 3
     [database]\npath = "other.db"\nhold = "33s"\nqueue = 34
-    [cache]\nentries = 35\nbytes = "36MB"
+    [cache]\nentries = 35\nbytes = "36MB"\neviction = "lfu"
     [sessions]\nidle = "8h"\nlifetime = "9d"\ncookie = "who"\nsecure = "always"
     [files]\nfolder = "/big/files"\nquota = "45GB"\nowner_quota = "46MB"
     [log]\nrotate_size = "37MB"\nkeep = 38\nlevel = "error"
@@ -113,7 +113,7 @@ def test_every_value_of_the_spec_arrives_in_the_map() -> None:
         },
         "web": {"processes": 1, "access_log": False, "metrics": "off", "drain_limit_s": 31.0, "keep_alive_s": 32.0},
         "database": {"backend": "sqlite", "path": f"{STATE}/other.db", "hold_s": 33.0, "queue": 34},
-        "cache": {"entries": 35, "bytes": 36 * 1024**2},
+        "cache": {"entries": 35, "bytes": 36 * 1024**2, "eviction": "lfu"},
         "log": {"rotate_size": 37 * 1024**2, "keep": 38, "level": "error"},
         "metrics": {"otlp": "http://collector:4318/v1/metrics", "every_s": 40.0},
         "sessions": {"idle_s": 28800.0, "lifetime_s": 777600.0, "cookie": "who", "secure": "always"},
@@ -329,6 +329,7 @@ OPTIONAL = {
     ("public", "door"),
     ("public", "tls"),
     ("log", "level"),
+    ("cache", "eviction"),
 }
 
 
