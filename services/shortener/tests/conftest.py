@@ -195,7 +195,6 @@ class Running:
 def _forget() -> None:
     """All tests of a run are in one process, each with a database of its own."""
     tf.cache.clear()
-    tf.events.log.grace = type(tf.events.log.grace)()  # what was settled was so in another database
     for rule in (quotas.LOGINS, quotas.LOGINS_OF_A_NAME, quotas.ANONYMOUS_LINKS, quotas.REPORTS):
         rule.tats.clear()
 

@@ -183,6 +183,7 @@ class Events:
         if self._started:
             return
         self._started = True
+        self.log.forget()
         self._recorder.start()
         self._database.listen(log.ANNOUNCED, self._heard)
         for runner in self._runners.values():

@@ -131,6 +131,10 @@ class EventLog:
         self._looking: asyncio.Task[None] | None = None
         self._drop = database.transaction(isolation="read committed")(_drop)
 
+    def forget(self) -> None:
+        """Begins anew: what was settled was so in the database that was open before."""
+        self.grace = Grace()
+
     @property
     def waits(self) -> bool:
         """Whether there are events that a transaction which has not ended yet holds back."""
