@@ -10,7 +10,7 @@ from tenfold.cli.living import facts_of
 from tenfold.cli.prove import FULL, LONG, QUICK, Scale, _recipes, recipe_in
 from tenfold.core.errors import UsageError
 from tenfold.prove.excuses import Cost, cost_of
-from tenfold.prove.faults import KINDS
+from tenfold.prove.faults import KINDS, NodeFacts
 from tenfold.prove.history import Window
 from tenfold.prove.moves import MoveFacts
 from tenfold.prove.schedule import Recipe
@@ -18,6 +18,10 @@ from tenfold.prove.schedule import Recipe
 NONE: dict[str, Any] = {
     "no_faults": False, "disk_full": False, "fault": (), "moves": None, "scale": None, "deploy": None,
 }  # fmt: skip
+
+ALONE = (NodeFacts("web-1", "web", 10, True),)
+BEHIND = (*ALONE, NodeFacts("web-2", "web", 11, True), NodeFacts("balancer-1", "balancer", 12, True))
+WORKER = NodeFacts("worker-1", "worker", 13, True)
 
 
 @pytest.mark.parametrize(
@@ -45,18 +49,18 @@ def test_what_is_no_fault_is_refused_with_an_example(text: str) -> None:
 
 @pytest.mark.parametrize("scale", [QUICK, FULL, LONG])
 def test_behind_balancers_a_run_kills_every_role_of_p3(scale: Scale) -> None:
-    behind = _recipes(scale, 1, NONE, balanced=True)
+    behind = _recipes(scale, 1, NONE, nodes=BEHIND)
     assert {recipe.target for recipe in behind if recipe.kind == "kill"} >= {"web", "haproxy", "balancer", "keeper"}
     assert all(recipe.kind in KINDS for recipe in behind)
-    before = _recipes(scale, 1, NONE, balanced=False)
+    before = _recipes(scale, 1, NONE, nodes=ALONE)
     assert not {recipe.target for recipe in before} & {"haproxy", "balancer"}
     costs = {recipe.target: cost_of(Window("kill", recipe.target, 0, 1, True, balanced=True)) for recipe in behind}
     assert costs["keeper"] is costs["balancer"] is Cost.NOTHING
 
 
 def test_nothing_is_planned_that_was_not_asked_for() -> None:
-    assert _recipes(QUICK, 1, {**NONE, "no_faults": True}, balanced=True) == ()
-    pairs = _recipes(QUICK, 1, {**NONE, "no_faults": True, "scale": 2, "deploy": 1}, balanced=True)
+    assert _recipes(QUICK, 1, {**NONE, "no_faults": True}, nodes=BEHIND) == ()
+    pairs = _recipes(QUICK, 1, {**NONE, "no_faults": True, "scale": 2, "deploy": 1}, nodes=BEHIND)
     assert [(recipe.kind, recipe.times) for recipe in pairs] == [("scale", 4), ("deploy", 2)], "there and back"
 
 
@@ -81,3 +85,14 @@ def answer(*, open_: bool, result: str = "", then: tuple[str, ...] = (), error: 
 )
 def test_a_row_of_moves_is_open_until_its_last_one_is_closed(said: Any, facts: MoveFacts) -> None:
     assert facts_of(said) == facts
+
+
+@pytest.mark.parametrize("scale", [QUICK, FULL, LONG])
+def test_workers_are_killed_where_there_are_some(scale: Scale) -> None:
+    for nodes in (ALONE, BEHIND):
+        with_worker = _recipes(scale, 1, NONE, nodes=(*nodes, WORKER))
+        assert [each for each in with_worker if each.target == "worker"] == [
+            Recipe("kill", "worker", scale.worker_kills)
+        ]
+        assert not [each for each in _recipes(scale, 1, NONE, nodes=nodes) if each.target == "worker"]
+    assert _recipes(scale, 1, {**NONE, "no_faults": True}, nodes=(*ALONE, WORKER)) == ()
