@@ -1,7 +1,7 @@
 """Headers that blocks add to a response, so that no shared cache ever keeps what belongs to one visitor.
 
-A cookie is somebody's: on a response that says nothing of caches it brings `no-store`, on one that may be kept it brings
-`private`. On one that is declared public it is left out, because every later reader would be given it (RFC 9111,
+A cookie is somebody's: on a response that says nothing of caches it brings `no-store`, on one that may be kept it
+brings `private`. On one that is declared public it is left out, because every later reader would be given it (RFC 9111,
 section 7.3): that is a mistake of the handler, and the log says so.
 """
 

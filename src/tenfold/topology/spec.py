@@ -227,7 +227,7 @@ class MetricsSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ] = None
     every_s: Annotated[
         float,
-        Key(Duration("1s", "1h"), "How often they are sent; a collector that is away costs a try each time, no request."),
+        Key(Duration("1s", "1h"), "How often they are sent; a collector that is away costs a try each time."),
     ] = field(default=15.0, name="every")
 
 

@@ -27,7 +27,9 @@ class RequestScope:
     for two different requests is told apart. `token` is what the client has seen so far.
     """
 
-    __slots__ = ("_ordinals", "answering", "fingerprint", "http", "idempotency_key", "request_id", "state", "token", "trace")
+    __slots__ = (
+        "_ordinals", "answering", "fingerprint", "http", "idempotency_key", "request_id", "state", "token", "trace",
+    )  # fmt: skip
 
     def __init__(
         self,

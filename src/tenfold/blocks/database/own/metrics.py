@@ -1,6 +1,7 @@
 """The tables of the metrics block.
 
-`tf_metric` holds a number for each metric, label set, UTC day and `shard`: a part that one process writes alone, so that
+`tf_metric` holds a number for each metric, label set, UTC day and `shard`: a part that one process writes alone, so
+that
 processes never wait for each other; parts of past days are merged into one. `tf_metric_entry` holds what was counted
 inside of transactions, a row each, until it is added to a part. `tf_metric_visitor` holds the day of each visitor's
 last visit.
@@ -22,7 +23,8 @@ MIGRATION = OwnMigration(
             value TEXT NOT NULL, sketch BLOB, PRIMARY KEY (name, day, labels, shard)
         ) STRICT, WITHOUT ROWID""",
         """CREATE TABLE tf_metric_entry (
-            id BLOB PRIMARY KEY, bucket INTEGER NOT NULL, name TEXT NOT NULL, day INTEGER NOT NULL, labels TEXT NOT NULL,
+            id BLOB PRIMARY KEY, bucket INTEGER NOT NULL, name TEXT NOT NULL, day INTEGER NOT NULL,
+            labels TEXT NOT NULL,
             kind TEXT NOT NULL, value TEXT NOT NULL
         ) STRICT, WITHOUT ROWID""",
         "CREATE INDEX tf_metric_entry_name ON tf_metric_entry (name, day)",
