@@ -134,7 +134,9 @@ class Tenfold:
 
     def asgi(self, app: Any, hot: Mapping[str, Callable[..., Any]] | None = None) -> TenfoldASGI:
         """Wraps any ASGI application. `hot` maps path templates to handlers that skip the framework."""
-        return TenfoldASGI(app, self, hot)
+        made = TenfoldASGI(app, self, hot)
+        made.visitor = self.sessions.visitor
+        return made
 
     # -- lifecycle ----------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from tenfold.serve.exchange import (
     Receive,
     Scope,
     Send,
+    nobody,
 )
 from tenfold.serve.head import NOTHING, Head, RequestIds, check_path, named_headers, read_head
 from tenfold.serve.health import ALIVE, INTERNAL_PATHS, metrics_response, readiness
@@ -85,6 +86,8 @@ class TenfoldASGI:
         self.leaving = ""
         """Why this process takes no new clients (a drain); empty while it does."""
         self.startup_error: BaseException | None = None
+        self.visitor: Callable[[Scope], bytes] = nobody
+        """Names the session that a request belongs to; set by what knows of sessions."""
         self._look: Callable[[], object] | None = None
         self._look_after = math.inf
         self._epoch = _epoch_of(runtime.map)
@@ -163,9 +166,11 @@ class TenfoldASGI:
         head = read_head(scope["headers"])
         request = self._request(head)
         request.http = scope
-        return Exchange(
+        exchange = Exchange(
             scope, receive, send, head=head, request=request, limit=self._settings.body_limit, now=self._monotonic
         )
+        exchange.visitor = self.visitor
+        return exchange
 
     def _request(self, head: Head) -> RequestScope:
         token = EMPTY

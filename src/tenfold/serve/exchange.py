@@ -94,6 +94,7 @@ class Exchange:
         "seen",
         "started",
         "status",
+        "visitor",
     )
 
     def __init__(
@@ -127,6 +128,8 @@ class Exchange:
         self.client_left = False
         self.refused = False
         """The 413 was sent; whatever the framework still says is dropped."""
+        self.visitor: Callable[[Scope], bytes] = nobody
+        """Names the session of the sender."""
         self.replays = 0
         """How often this request was begun anew."""
         self.fresh: Scope | None = None
@@ -220,7 +223,7 @@ class Exchange:
         if self.scope["method"] in KEYED_METHODS:
             body = await self.read_whole()
             self.request.idempotency_key = key
-            self.request.fingerprint = fingerprint_of(self.scope, body)
+            self.request.fingerprint = fingerprint_of(self.scope, body, self.visitor(self.scope))
 
     def may_run_again(self) -> bool:
         """Whether another attempt can be made of which the client notices nothing: it has seen nothing yet, all that
@@ -321,6 +324,11 @@ class Exchange:
             return headers
         headers += token_headers(self.request.token, secure=self.scope.get("scheme") == "https")
         return headers
+
+
+def nobody(scope: Scope) -> bytes:
+    """The name of the session in a service without sessions."""
+    return b""
 
 
 def check_response(status: int, headers: Any) -> bool:

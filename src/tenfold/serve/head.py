@@ -137,13 +137,16 @@ def check_path(scope: Mapping[str, Any]) -> None:
         ) from None
 
 
-def fingerprint_of(scope: Mapping[str, Any], body: bytes) -> bytes:
+def fingerprint_of(scope: Mapping[str, Any], body: bytes, visitor: bytes = b"") -> bytes:
     """Tells two requests that use one Idempotency-Key apart: 32 bytes over everything that gives a request its meaning.
+
+    `visitor` names the session of the sender, so that nobody is given the answer of somebody else.
 
     Every part is preceded by its length, so that no two different requests share one input.
     """
     digest = sha256()
     chosen = [value for wanted in _IN_FINGERPRINT for name, value in scope["headers"] if name == wanted]
+    chosen += [visitor] if visitor else []
     for part in (scope["method"].encode(), scope["path"].encode(), scope.get("query_string", b""), *chosen, body):
         digest.update(b"%d:" % len(part))
         digest.update(part)

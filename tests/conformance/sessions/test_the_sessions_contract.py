@@ -15,6 +15,7 @@ from sqlalchemy import MetaData
 
 from tenfold.blocks.database.scope import RequestScope, enter_scope
 from tenfold.core.errors import ContractError, InvalidRequest
+from tenfold.serve.head import fingerprint_of
 
 DAY_S = 86_400.0
 
@@ -442,5 +443,27 @@ def test_the_same_idempotency_key_never_gives_somebody_elses_session(kit: Kit, t
         assert victim.cookie[6:26] != attacker.cookie[6:26]
         await victim.do(put("secret", 1))
         assert await attacker.see() == {"n": 1}
+
+    run(kit, tmp_path, test)
+
+
+def test_one_key_in_two_sessions_is_two_requests_and_one_session_may_repeat_its_own(kit: Kit, tmp_path: Path) -> None:
+    async def test(process: Process) -> None:
+        one, other = Browser(process), Browser(process)
+        for browser in (one, other):
+            await browser.do(put("n", 0))
+
+        def named(browser: Browser, body: bytes = b"{}") -> bytes:
+            scope = {
+                "method": "POST", "path": "/", "scheme": "http",
+                "headers": [(b"cookie", f"shop_session={browser.cookie}".encode())] if browser.cookie else [],
+            }  # fmt: skip
+            return fingerprint_of(scope, body, process.sessions.visitor(scope))
+
+        assert named(one) == named(one.copy()) != named(other)
+        assert named(Browser(process)) not in (named(one), named(other))
+        before = named(one)
+        await one.do(lambda s: s.incr("n"))
+        assert named(one) == before, "a change of the session does not make a repeated request another one"
 
     run(kit, tmp_path, test)

@@ -9,10 +9,12 @@ docs/blocks/sessions.md says what a service may rely on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tenfold.blocks.database import Database
 from tenfold.blocks.database.scope import Headers, RequestScope, current_scope
@@ -195,6 +197,17 @@ class Sessions:
         keys = self._keys().keys()
         secrets = [csrf.secret_of(key.secret, each) for each in known if each is not None for key in keys]
         csrf.check(visit.header(b"x-csrf-token") if token is None else token, secrets)
+
+    def visitor(self, http: Mapping[str, Any]) -> bytes:
+        """Names the session that a request's cookie stands for (`http` is its ASGI scope); empty without a valid one.
+
+        One Idempotency-Key in two sessions is two requests: nobody is given an answer that was made for somebody else.
+        """
+        name = Visit.name_of(self._cookie, http, always_secure=self._always_secure)
+        if not any(header == b"cookie" and name in line for header, line in http["headers"]):
+            return b""
+        read = self._cookies().read(http["headers"], name, self._clock.monotonic())
+        return b"" if read is None else read[1]
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

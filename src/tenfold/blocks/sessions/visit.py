@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 from tenfold.blocks.database.scope import Headers, RequestScope, enter_scope, leave_scope
 from tenfold.blocks.sessions import cookie
@@ -28,12 +29,18 @@ class Visit:
 
     def __init__(self, request: RequestScope, name: bytes, *, always_secure: bool) -> None:
         self.request = request
-        self.secure = always_secure or request.http.get("scheme") in ("https", "wss")
-        self.name = HOST_ONLY + name if self.secure else name
+        self.name = self.name_of(name, request.http, always_secure=always_secure)
+        self.secure = self.name is not name
         self.id = b""
         """The id that the cookie carries; empty without a valid cookie."""
         self._due = self._gone = self._is_new = self._number_due = False
         self._number: bytes | None = None
+
+    @staticmethod
+    def name_of(name: bytes, http: Mapping[str, Any], *, always_secure: bool) -> bytes:
+        """The name that the cookie has on this connection: with the prefix for hosts only where it is encrypted."""
+        secure = always_secure or http.get("scheme") in ("https", "wss")
+        return HOST_ONLY + name if secure else name
 
     def header(self, name: bytes) -> str | None:
         """The first header of this (lower-case) name."""
