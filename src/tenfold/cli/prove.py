@@ -69,7 +69,7 @@ QUICK = Scale(
         Recipe("kill", "keeper", 1),
         Recipe("pause", "web", 1, 3),
     ),
-    worker_kills=2,
+    worker_kills=3,
 )
 FULL = Scale(
     300,

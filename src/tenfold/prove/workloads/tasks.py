@@ -12,7 +12,7 @@ from tenfold.prove.verdict import Sometimes, Verdict, judge
 from tenfold.prove.workloads.base import Answer, Request, Values, chance, pick, probe_path, read, write
 
 SHORT_MS, LONG_MS = 20, 700
-LONG = 0.15
+LONG = 0.3
 """How long jobs take, and the share of the long ones: long enough for a kill to meet some, and short enough for none to
 be met three times, after which it would be parked."""
 
