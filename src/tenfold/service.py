@@ -132,9 +132,16 @@ class Tenfold:
             )
         return value
 
-    def asgi(self, app: Any, hot: Mapping[str, Callable[..., Any]] | None = None) -> TenfoldASGI:
-        """Wraps any ASGI application. `hot` maps path templates to handlers that skip the framework."""
-        made = TenfoldASGI(app, self, hot)
+    def asgi(
+        self,
+        app: Any,
+        hot: Mapping[str, Callable[..., Any]] | None = None,
+        *,
+        body_limits: Mapping[str, str | int] | None = None,
+    ) -> TenfoldASGI:
+        """Wraps any ASGI application. `hot` maps path templates to handlers that skip the framework, `body_limits`
+        maps them to the size that bodies may have there ("20MB") instead of `public.body_limit`."""
+        made = TenfoldASGI(app, self, hot, body_limits)
         made.visitor = self.sessions.visitor
         return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import signal
 import socket
@@ -51,7 +52,7 @@ async def front(scope, receive, send):
     to_inner = scope["type"] == "websocket" or scope["path"] in ("/sees", "/events")
     await (inner if to_inner else framework)(scope, receive, send)
 
-app = TenfoldASGI(front, runtime, {"/go/{code}": hot})
+app = TenfoldASGI(front, runtime, {"/go/{code}": hot}, {"/uploads/{name}": "20MB"})
 """
 
 
@@ -126,6 +127,31 @@ def test_a_service_sees_its_client_and_nothing_of_the_balancer(tier: Tier) -> No
 @needs_haproxy
 def test_metrics_are_not_shown_through_a_balancer(tier: Tier) -> None:
     assert b"tenfold_http" not in get(tier.door.port, "/metrics")
+
+
+def post(port: int, path: str, size: int, *headers: str) -> tuple[int, bytes]:
+    """Status and body of the answer to a body of that size, all of which is sent whatever comes back."""
+    lines = [f"POST {path} HTTP/1.1", "Host: example.com", f"Content-Length: {size}", *headers, "", ""]
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall("\r\n".join(lines).encode() + bytes(size))
+        answer = http.client.HTTPResponse(connection, method="POST")
+        answer.begin()
+        return answer.status, answer.read()
+
+
+@needs_haproxy
+def test_a_balancer_leaves_it_to_the_web_servers_how_large_a_body_may_be(tier: Tier) -> None:
+    port, large, key = tier.door.port, 10_000_000, "Idempotency-Key: k"
+    assert post(port, "/uploads/a", large) == (200, b"POST %d" % large)
+    for path, headers, code in (
+        ("/elsewhere", (), "TF-BODY"),
+        ("/elsewhere", (key,), "TF-BODY"),
+        ("/uploads/a", (key,), "TF-BODY-KEYED"),
+    ):
+        for _ in range(4):
+            status, body = post(port, path, large, *headers)
+            assert (status, json.loads(body)["code"]) == (413, code)
+    assert post(port, "/uploads/a", 1_000_000, key) == (200, b"POST 1000000")
 
 
 class Lasting(threading.Thread):

@@ -22,6 +22,7 @@ from tenfold.blocks.database.token import EMPTY, decode
 from tenfold.core.errors import ContractError, TenfoldError
 from tenfold.core.trace import Traces
 from tenfold.serve.access import AccessLog
+from tenfold.serve.bodies import BodyLimits
 from tenfold.serve.conversation import Conversation
 from tenfold.serve.exchange import (
     CLIENT_LEFT,
@@ -66,14 +67,22 @@ class TenfoldASGI:
     is never sent.
     """
 
-    def __init__(self, app: Any, runtime: Runtime, hot: Mapping[str, Handler] | None = None) -> None:
-        """`app` is any ASGI 3 application, `hot` maps path templates to handlers (`tenfold.serve.hot`).
+    def __init__(
+        self,
+        app: Any,
+        runtime: Runtime,
+        hot: Mapping[str, Handler] | None = None,
+        body_limits: Mapping[str, str | int] | None = None,
+    ) -> None:
+        """`app` is any ASGI 3 application, `hot` maps path templates to handlers (`tenfold.serve.hot`), `body_limits`
+        maps them to what takes the place of `public.body_limit` there (`tenfold.serve.bodies`).
 
-        Raises `ContractError` for a template or handler that cannot work.
+        Raises `ContractError` for a template, handler or limit that cannot work.
         """
         self._app = app
         self._runtime = runtime
         self._routes = HotRoutes(hot or {})
+        self._body_limits = BodyLimits(body_limits) if body_limits else None
         self._settings = settings_of(runtime.map)
         self._ids = RequestIds(runtime.randomness)
         self._traces = Traces(runtime.randomness)
@@ -166,9 +175,10 @@ class TenfoldASGI:
         head = read_head(scope["headers"])
         request = self._request(head)
         request.http = scope
-        exchange = Exchange(
-            scope, receive, send, head=head, request=request, limit=self._settings.body_limit, now=self._monotonic
-        )
+        limit = self._settings.body_limit
+        if self._body_limits is not None:
+            limit = self._body_limits.of(scope["path"], limit)
+        exchange = Exchange(scope, receive, send, head=head, request=request, limit=limit, now=self._monotonic)
         exchange.visitor = self.visitor
         return exchange
 
@@ -287,9 +297,7 @@ class TenfoldASGI:
         head = exchange.head
         if head.malformed:
             raise head.malformed
-        if head.length > exchange.limit:
-            await exchange.refuse(BodyTooLargeError(exchange.limit))
-            raise BodyTooLargeError(exchange.limit)
+        await exchange.check_length()
         key = head.key()
         if key is not None:
             await exchange.identify(key)

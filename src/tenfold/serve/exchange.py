@@ -37,6 +37,9 @@ MAX_HELD_BYTES = 1 << 20
 MAX_KEPT_BYTES = 1 << 20
 """A body is kept for another attempt up to this size."""
 
+MAX_KEYED_BYTES = 1 << 20
+"""A request with an Idempotency-Key has no larger body, whatever its route takes: it is read whole into memory."""
+
 CLIENT_LEFT = 499
 """What the log says of requests whose client went away before the answer."""
 
@@ -45,14 +48,24 @@ _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class BodyTooLargeError(InvalidRequest):
-    """The request's body exceeds the limit."""
+    """The request's body exceeds the limit, in bytes."""
 
     code = "TF-BODY"
     title = "The request's body is too large"
     status = 413
+    says = "The body is larger than the {} bytes that are accepted."
+    advice = "Send less."
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"The body is larger than the {limit} bytes that are accepted.", hint="Send less.")
+        super().__init__(self.says.format(limit), hint=self.advice)
+
+
+class KeyedBodyTooLargeError(BodyTooLargeError):
+    """The body exceeds what a request with an Idempotency-Key may have, though not what its route takes."""
+
+    code = "TF-BODY-KEYED"
+    says = "The body is larger than the {} bytes that a request with an Idempotency-Key may have."
+    advice = "Upload it without the key, then name what was uploaded in a small request with the key."
 
 
 class HeaderRefusedError(TenfoldError):
@@ -79,6 +92,7 @@ class Exchange:
         "_receive",
         "_received",
         "_send",
+        "_too_large",
         "bytes_sent",
         "client_left",
         "complete",
@@ -117,6 +131,7 @@ class Exchange:
         self.seen = request.token
         """The token as the client sent it."""
         self.limit = limit
+        self._too_large = BodyTooLargeError
         self.route = "app"
         """The route class in the metrics: a hot route's template, `internal`, or `app`."""
         self.status = 0
@@ -157,7 +172,7 @@ class Exchange:
         if body := message.get("body", b""):
             self._received += len(body)
             if self._received > self.limit:
-                error = BodyTooLargeError(self.limit)
+                error = self._too_large(self.limit)
                 if not self.started:
                     await self.refuse(error)
                 raise error
@@ -204,24 +219,36 @@ class Exchange:
             await self._linger()
         await self._pass({"type": "http.response.body", "body": b""})
 
-    async def read_whole(self) -> bytes:
-        """The whole body, which the framework gets to read again. Raises `ClientLeftError`, `BodyTooLargeError`."""
-        parts = []
-        more = True
-        while more:
+    async def check_length(self) -> None:
+        """Raises `BodyTooLargeError`, after answering 413, when the head says that the body exceeds the limit."""
+        if self.head.length > self.limit:
+            error = self._too_large(self.limit)
+            await self.refuse(error)
+            raise error
+
+    async def read_up_to(self, size: int) -> bytes | None:
+        """The whole body, which the framework gets to read again; None, once that is known, when it is larger than
+        `size` bytes. Raises `ClientLeftError`, `BodyTooLargeError`."""
+        read, more, parts = 0, True, []
+        while more and read <= size:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise ClientLeftError
             parts.append(message.get("body", b""))
+            read += len(parts[-1])
             more = message.get("more_body", False)
         body = b"".join(parts)
         self._kept, self._from_start = [body], True
-        return body
+        return body if read <= size else None
 
     async def identify(self, key: str) -> None:
         """Makes this a keyed request: its transactions are found again when the client sends it once more."""
         if self.scope["method"] in KEYED_METHODS:
-            body = await self.read_whole()
+            if self.limit > MAX_KEYED_BYTES:
+                self.limit, self._too_large = MAX_KEYED_BYTES, KeyedBodyTooLargeError
+                await self.check_length()
+            body = await self.read_up_to(self.limit)
+            assert body is not None, "a larger one was refused"
             self.request.idempotency_key = key
             self.request.fingerprint = fingerprint_of(self.scope, body, self.visitor(self.scope))
 

@@ -10,16 +10,17 @@ segments by name; it returns a `Response`, or None to let the framework answer. 
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, final
 from urllib.parse import quote
 
 import msgspec
 
 from tenfold.core.errors import ContractError
+from tenfold.serve.templates import Template, Templates
 
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_WHAT = "hot route"
 _BODILESS = frozenset({204, 304})
 _UNESCAPED = ":/%#?=@[]!$&'()*+,;~"
 
@@ -115,88 +116,21 @@ class Response:
 Handler = Callable[..., Response | None] | Callable[..., Awaitable[Response | None]]
 
 
+@dataclass(frozen=True, slots=True)
 class HotRoute:
-    """One compiled template with its handler."""
+    """A template with its handler."""
 
-    __slots__ = ("_literals", "_names", "handler", "literal_count", "template")
-
-    def __init__(self, template: str, handler: Handler) -> None:
-        literals, names = _parse(template)
-        _check_parameters(template, handler, [name for _, name in names])
-        self.template = template
-        self.handler = handler
-        self._literals = literals
-        self._names = names
-        self.literal_count = len(literals)
-
-    def match(self, segments: list[str]) -> dict[str, str] | None:
-        """The values of the placeholders, or None; an empty segment matches no placeholder."""
-        for position, literal in self._literals:
-            if segments[position] != literal:
-                return None
-        values = {}
-        for position, name in self._names:
-            value = segments[position]
-            if not value:
-                return None
-            values[name] = value
-        return values
+    template: str
+    handler: Handler
 
 
-class HotRoutes:
-    """Finds the hot route of a path: literal paths first, then templates with the same number of segments, the most
-    literal ones first."""
+class HotRoutes(Templates[HotRoute]):
+    """Finds the hot route of a path. `ContractError` for a template or a handler that cannot work."""
 
     def __init__(self, routes: Mapping[str, Handler]) -> None:
-        self._exact: dict[str, HotRoute] = {}
-        self._by_slashes: dict[int, list[HotRoute]] = {}
+        super().__init__({template: HotRoute(template, handler) for template, handler in routes.items()}, _WHAT)
         for template, handler in routes.items():
-            route = HotRoute(template, handler)
-            if _PLACEHOLDER.search(template):
-                self._by_slashes.setdefault(template.count("/"), []).append(route)
-            else:
-                self._exact[template] = route
-        for candidates in self._by_slashes.values():
-            candidates.sort(key=lambda route: -route.literal_count)
-
-    def find(self, path: str) -> tuple[HotRoute, dict[str, str]] | None:
-        """The route and its path parameters, or None."""
-        route = self._exact.get(path)
-        if route is not None:
-            return route, {}
-        candidates = self._by_slashes.get(path.count("/"))
-        if candidates is None:
-            return None
-        segments = path.split("/")
-        for route in candidates:
-            values = route.match(segments)
-            if values is not None:
-                return route, values
-        return None
-
-
-def _parse(template: str) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
-    """Positions and texts of the literal segments; positions and names of the placeholders."""
-    if not template.startswith("/"):
-        raise ContractError(f'The hot route "{template}" does not start with "/".', hint='Write it as "/{code}".')
-    literals: list[tuple[int, str]] = []
-    names: list[tuple[int, str]] = []
-    for position, segment in enumerate(template.split("/")):
-        placeholder = _PLACEHOLDER.fullmatch(segment)
-        if placeholder:
-            names.append((position, placeholder[1]))
-        elif "{" in segment or "}" in segment:
-            raise ContractError(
-                f'The hot route "{template}" has "{segment}", which is neither a literal nor one placeholder.',
-                hint='A placeholder fills a whole segment, as in "/users/{id}"; leave other paths to the framework.',
-            )
-        elif position:
-            literals.append((position, segment))
-    if len({name for _, name in names}) != len(names):
-        raise ContractError(
-            f'The hot route "{template}" uses a name twice.', hint="Give each placeholder its own name."
-        )
-    return literals, names
+            _check_parameters(template, handler, Template(template, handler, _WHAT).names)
 
 
 def _check_parameters(template: str, handler: Handler, names: list[str]) -> None:

@@ -57,8 +57,8 @@ async def answered(limits: Limits, exchange: Exchange) -> bool:
 async def _deferred(limits: Limits, exchange: Exchange, task: str) -> str | None:
     """The id of the job that the request has become; None when it is too large for that."""
     key = exchange.head.key()
-    body = await exchange.read_whole()
-    if len(body) > DEFERRED_BYTES:
+    body = await exchange.read_up_to(DEFERRED_BYTES)
+    if body is None:
         return None
     if key is not None:
         await exchange.identify(key)

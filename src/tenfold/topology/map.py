@@ -49,6 +49,10 @@ class TlsMap(msgspec.Struct, frozen=True):
     """Whether the plain address only points to this one."""
 
 
+BODY_MAX = 1024**3
+"""The most that a body limit can be, in bytes: what balancers refuse without asking a web server."""
+
+
 class PublicMap(msgspec.Struct, frozen=True, omit_defaults=True):
     """The public address; `body_limit` in bytes. `door` is the role that accepts connections there."""
 

@@ -196,7 +196,7 @@ class Files:
         come. `FormRefused` for what cannot be read. On any error none of its files is kept.
 
         With Starlette and FastAPI: `await tf.files.receive(request.scope, request.receive, ...)`. The whole request has
-        to fit `public.body_limit`.
+        to fit the body limit of its route: `tf.asgi(app, body_limits={"/uploads": "20MB"})`.
         """
         rules = self._rules(types, limit, owner)
 

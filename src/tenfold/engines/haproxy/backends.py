@@ -11,7 +11,7 @@ from tenfold.engines.haproxy.frontends import ID, REPEATABLE, SECRET_HEADER, rou
 from tenfold.engines.haproxy.pages import BUSY, REPEATED, return_words
 from tenfold.engines.haproxy.quoting import milliseconds, quoted, section
 from tenfold.engines.haproxy.servers import HOLD, LAST_RESORT, WEB, Wanted, hold_options, web_options
-from tenfold.topology.map import RouteMap
+from tenfold.topology.map import BODY_MAX, RouteMap
 
 HOLD_STEP_S = 0.25
 """Between two attempts to reach a web server that is being started again."""
@@ -39,7 +39,8 @@ def web(basis: Basis, servers: Iterable[Wanted]) -> str:
         f"backend {WEB}",
         *_BALANCE[balancer.strategy],
         *REPEATABLE,
-        f"http-request deny deny_status 413 if {{ req.body_size gt {basis.current.public.body_limit} }}",
+        # What each route takes is for the web servers to say: their code knows it, and may be of two versions.
+        f"http-request deny deny_status 413 if {{ req.body_size gt {BODY_MAX} }}",
         f"http-request {return_words(BUSY, ID)} if {{ queue({WEB}) ge {max(1, balancer.queue)} }}",
         f"http-request set-header {SECRET_HEADER} {basis.secret}",
         f"http-request set-var({REPEATED}) bool(true) if keyed !safe",

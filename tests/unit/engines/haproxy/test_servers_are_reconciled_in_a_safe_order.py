@@ -149,12 +149,13 @@ def config(current: Map, generation: int = 1, admin: str = "admin.sock") -> str:
     return render(current, "balancer-1", listen_fd=3, tls_fd=tls_fd, admin=admin, secret="ab", generation=generation)
 
 
-def test_other_servers_weights_and_lives_need_no_reload() -> None:
+def test_other_servers_weights_lives_and_body_limits_need_no_reload() -> None:
     running = config(map_of(nodes("web-1", "web-2")))
     for current in (
         map_of(nodes("web-1")),
         map_of(nodes("web-1", "web-2", "web-3"), balancer=BalancerMap(weights=(3, 2))),
         msgspec.structs.replace(map_of(nodes("web-9")), epoch=9, step=4),
+        map_of(nodes("web-1", "web-2"), public=PublicMap("127.0.0.1", 8000, 7, "balancer")),
     ):
         wanted = wanted_servers(current)
         assert not needs_reload(running, config(current, generation=2, admin="admin-2.sock"), wanted)
@@ -170,7 +171,6 @@ def test_other_servers_weights_and_lives_need_no_reload() -> None:
         map_of(balancer=BalancerMap(header_timeout_s=3)),
         map_of(balancer=BalancerMap(slow_start_s=3)),
         map_of(routes=(RouteMap("", "/api", ("127.0.0.1:1",), False, "/readyz"),)),
-        map_of(public=PublicMap("127.0.0.1", 8000, 7, "balancer")),
         map_of(public=PublicMap("127.0.0.1", 8000, 1 << 20, "balancer", TlsMap(8443, "/made.pem", False))),
         map_of(hold_s=7.0),
         map_of(drain_limit_s=7.0),
