@@ -37,8 +37,7 @@ FORBIDDEN_CALLS = {
         "cli/",
         "hosts/keeper.py",
         "control/controller.py",
-        "serve/web.py",
-        "serve/worker.py",
+        "serve/process.py",
         "serve/balancer/__main__.py",
     ),
 }
