@@ -1,6 +1,6 @@
 """How much a request's body may have: `public.body_limit`, or what the code says of its route.
 
-    app = tf.asgi(app, body_limits={"/api/v1/uploads": "20MB", "/albums/{id}/photos": "20MB"})
+app = tf.asgi(app, body_limits={"/api/v1/uploads": "20MB", "/albums/{id}/photos": "20MB"})
 """
 
 from __future__ import annotations

@@ -74,7 +74,9 @@ def _scope_of_job(request: RequestScope) -> RequestScope:
     """A scope for the job's own transaction: the same request makes the same job, and a later one that is not deferred
     any more finds nothing of it under the ordinals of its own transactions."""
     key = None if request.idempotency_key is None else f"{request.idempotency_key}\0deferred"
-    return RequestScope(request_id=request.request_id, idempotency_key=key, fingerprint=request.fingerprint)
+    scope = RequestScope(request_id=request.request_id, idempotency_key=key, fingerprint=request.fingerprint)
+    scope.trace = request.trace
+    return scope
 
 
 def request_facts(scope: Scope, body: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Template(Generic[T]):
-    """One compiled template, and what it stands for. `what` names it in the `ContractError` for one that cannot work."""
+    """One compiled template, and what it stands for. `what` names it in the `ContractError` when it cannot work."""
 
     __slots__ = ("_literals", "_names", "literal_count", "names", "value")
 

@@ -80,6 +80,7 @@ class Enqueueing:
             "due_us": due_us,
             "priority": order.priority,
             "payload": payload,
+            "trace": _trace(),
         }
         if task.options.unique is not None:
             row["sole"] = task.sole(payload)
@@ -165,6 +166,12 @@ class Enqueueing:
                 future.set_result(None)
             else:
                 future.set_exception(copy.copy(failure))
+
+
+def _trace() -> str | None:
+    """The traceparent of the request or job that enqueues; None outside of one."""
+    scope = current_scope()
+    return scope.trace.traceparent if scope is not None and scope.trace is not None else None
 
 
 async def _add_all(tx: Transaction, rows: list[Row]) -> None:

@@ -64,6 +64,7 @@ class Job:
     __slots__ = (
         "asked", "attempt", "bucket", "crashes", "deadline", "dirty", "ending", "epoch", "id", "lane", "late", "later",
         "name", "payload", "queue", "rank", "runner", "snoozed_us", "task", "told",
+        "trace",
     )  # fmt: skip
 
     def __init__(self, row: Any) -> None:
@@ -78,6 +79,7 @@ class Job:
         self.rank: int = row.rank
         self.payload: str = row.payload
         self.asked: bool = row.cancel != 0
+        self.trace: str | None = row.trace
         self.task: Task[Any, Any] | None = None
         self.runner: asyncio.Task[None] | None = None
         self.deadline = 0.0

@@ -21,6 +21,7 @@ from tenfold.blocks.tasks.task import Task
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError
 from tenfold.core.randomness import Randomness
+from tenfold.core.trace import Traces, parse_traceparent
 from tenfold.core.units import format_duration
 
 THREADS = 8
@@ -45,6 +46,7 @@ class Running:
         """Whether the worker stops: what is cancelled now is given back."""
         self._clock = clock
         self._randomness = randomness
+        self._traces = Traces(randomness)
         self._finish = finish
         self._ended = ended
         self._threads: ThreadPoolExecutor | None = None
@@ -74,7 +76,10 @@ class Running:
 
     async def _run(self, job: Job, task: Task[Any, Any], token: Token, args: Any, kwargs: Any) -> None:
         enter_job(job)
-        enter_scope(RequestScope(request_id=job.id, token=token))
+        scope = RequestScope(request_id=job.id, token=token)
+        if job.trace is not None:  # else it begins one of its own, if it ever asks for it
+            scope.trace = self._traces.next(parse_traceparent(job.trace))
+        enter_scope(scope)
         runner = job.runner
         assert runner is not None, "it is set before its first step"
         try:

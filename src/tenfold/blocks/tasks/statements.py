@@ -41,7 +41,7 @@ def _claim(picked: Select[Any]) -> Update:
         )
         .returning(
             job.id, job.name, job.payload, job.epoch, job.attempt, job.crashes, job.lane, job.rank, job.bucket,
-            job.cancel, job.queue,
+            job.cancel, job.queue, job.trace,
         )
     )  # fmt: skip
 

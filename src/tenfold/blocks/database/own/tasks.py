@@ -22,7 +22,8 @@ MIGRATION = OwnMigration(
             state INTEGER NOT NULL, rank INTEGER NOT NULL, due_us INTEGER NOT NULL,
             priority INTEGER NOT NULL, payload TEXT NOT NULL, sole TEXT,
             epoch INTEGER NOT NULL DEFAULT 0, attempt INTEGER NOT NULL DEFAULT 0, crashes INTEGER NOT NULL DEFAULT 0,
-            worker TEXT NOT NULL DEFAULT '', cancel INTEGER NOT NULL DEFAULT 0, told TEXT NOT NULL DEFAULT ''
+            worker TEXT NOT NULL DEFAULT '', cancel INTEGER NOT NULL DEFAULT 0, told TEXT NOT NULL DEFAULT '',
+            trace TEXT
         ) STRICT, WITHOUT ROWID""",
         "CREATE INDEX tf_job_turn ON tf_job (state, lane, rank)",
         "CREATE UNIQUE INDEX tf_job_sole ON tf_job (sole) WHERE sole IS NOT NULL",
@@ -40,7 +41,7 @@ MIGRATION = OwnMigration(
             payload text COLLATE "C" NOT NULL, sole text COLLATE "C",
             epoch bigint NOT NULL DEFAULT 0, attempt bigint NOT NULL DEFAULT 0, crashes bigint NOT NULL DEFAULT 0,
             worker text COLLATE "C" NOT NULL DEFAULT '', cancel bigint NOT NULL DEFAULT 0,
-            told text COLLATE "C" NOT NULL DEFAULT ''
+            told text COLLATE "C" NOT NULL DEFAULT '', trace text COLLATE "C"
         ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 1)""",
         "CREATE INDEX tf_job_turn ON tf.tf_job (state, lane, rank)",
         "CREATE UNIQUE INDEX tf_job_sole ON tf.tf_job (sole) WHERE sole IS NOT NULL",
@@ -72,12 +73,14 @@ tf_job = Table(
     Column("worker", Text(64), nullable=False),
     Column("cancel", Int64(), nullable=False),
     Column("told", Text(TOLD_LIMIT), nullable=False),
+    Column("trace", Text(55)),
     info={"tenfold_home": local()},
 )
 """One row a job, on the shard of the transaction that enqueued it. A job that is done has none, unless it is kept.
 
 `rank` is the place in its lane (see blocks/tasks/policy.py); when the job is scheduled it is when it is due, when it is
-done until when it is kept. `(id, epoch)` is the fencing pair of an attempt. `sole` is the hash of a unique key.
+done until when it is kept. `(id, epoch)` is the fencing pair of an attempt. `sole` is the hash of a unique key,
+`trace` the traceparent of the work that enqueued it.
 """
 
 tf_worker = Table(
