@@ -134,6 +134,31 @@ def test_when_one_file_is_refused_none_of_the_form_is_kept(open_database: Opener
     run(main())
 
 
+def test_a_repeated_form_that_is_refused_takes_nothing_of_the_first_one_away(
+    open_database: Opener, tmp_path: Path
+) -> None:
+    body = form(part("a", PNG, "a.png"), part("b", b"x" * 1_000, "b.txt"))
+
+    async def main() -> None:
+        async with open_database() as database, started(database, tmp_path) as files:
+
+            async def sent(body: bytes, leaves: bool) -> Any:
+                entered = enter_scope(RequestScope(idempotency_key="once", fingerprint=b"f" * 32))
+                try:
+                    return await files.receive(scope(), receiving(body, leaves=leaves), owner="u1")
+                finally:
+                    leave_scope(entered)
+
+            first = await sent(body, leaves=False)
+            with pytest.raises(FormRefused):
+                await sent(body[:-500], leaves=True)
+            assert await files.of("u1") == sorted(first.all_files(), key=lambda file: file.id)
+            assert [await file.bytes() for file in first.all_files()] == [PNG, b"x" * 1_000]
+            assert (await sent(body, leaves=False)).all_files() == first.all_files()
+
+    run(main())
+
+
 def test_what_users_bring_is_sent_so_that_no_browser_runs_it(open_database: Opener, tmp_path: Path) -> None:
     async def main() -> None:
         async with open_database() as database, started(database, tmp_path) as files:

@@ -208,7 +208,7 @@ class Files:
             form = await reader.read(receive)
         except BaseException as error:
             self._refused += isinstance(error, InvalidRequest)
-            for file in reader.form.all_files():
+            for file in reader.made:
                 with contextlib.suppress(TenfoldError):
                     await self.delete(file.id)
             raise

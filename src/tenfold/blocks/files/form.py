@@ -72,6 +72,8 @@ class FormReader:
         from python_multipart import exceptions, multipart  # noqa: PLC0415
 
         self.form = Form()
+        self.made: list[File] = []
+        """The files of the form that were not there before it: those that go when it is refused."""
         self._begin = begin
         self._options = multipart.parse_options_header
         self._malformed = exceptions.FormParserError
@@ -85,7 +87,7 @@ class FormReader:
 
     async def read(self, receive: Receive) -> Form:
         """Reads to the end: `FormRefused`, and the errors of uploads. Then nothing of the file under way stays; those
-        before it are in `form`."""
+        before it are in `form` and `made`."""
         try:
             more = True
             while more:
@@ -176,7 +178,10 @@ class FormReader:
     async def _part_end(self) -> None:
         part = self._part
         if part.upload is not None:
-            self.form.files.setdefault(part.name, []).append(await part.upload.finish())
+            file = await part.upload.finish()
+            self.form.files.setdefault(part.name, []).append(file)
+            if not part.upload.repeated:
+                self.made.append(file)
         elif b"filename" not in self._options(part.headers[b"content-disposition"])[1]:
             self.form.fields.setdefault(part.name, []).append(part.data.decode("utf-8", "replace"))
 

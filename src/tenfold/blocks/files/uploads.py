@@ -110,6 +110,8 @@ class Upload:
         self._store = store
         self._rows = rows
         self._clock = clock
+        self.repeated = False
+        """Whether what it made is of an earlier request with the same Idempotency-Key."""
         self._draft: Draft | None = None
         self._gathered = bytearray()
         self._sha256 = hashlib.sha256()
@@ -170,6 +172,7 @@ class Upload:
             await discard(self._store, made.id)
             raise
         if kept != made.id:  # a keyed request came again: what it made the first time stands
+            self.repeated = True
             await discard(self._store, made.id)
             row = await self._rows.find(kept, strong=True)
             if row is None:
