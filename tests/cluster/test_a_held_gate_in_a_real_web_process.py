@@ -121,6 +121,20 @@ class Moving:
         client.sendall("\r\n".join(lines).encode())
         return client
 
+    def stop(self, node: WebNode, source: str) -> None:
+        """Stops the process at a moment when it does not write: paused in the middle of a commit it would keep everybody
+        from the file until it goes on."""
+        path = self.first if source == "sqlite" else self.second
+        for _ in range(50):
+            node.process.send_signal(signal.SIGSTOP)
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0.05)) as connection:
+                with contextlib.suppress(sqlite3.OperationalError):
+                    connection.execute("BEGIN IMMEDIATE")
+                    return
+            node.process.send_signal(signal.SIGCONT)
+            time.sleep(0.02)
+        raise AssertionError("it never stopped writing")
+
     def answer(self, client: socket.socket) -> tuple[int, Any]:
         with client:
             whole = b"".join(iter(lambda: client.recv(65536), b""))
@@ -150,7 +164,7 @@ def test_held_writes_wait_through_the_switch_and_reads_never_stop(moving: Moving
     moving.publish(node, "sqlite", "postgres")
     moving.publish(node, "sqlite", "postgres", "held")
     writes = [moving.begin("POST", f"/add/{number}") for number in range(3)]
-    until(lambda: node.ask("status")["held"] == 3)
+    until(lambda: node.ask("status")["held"] >= 3)  # what the blocks write by themselves waits too
     status = node.ask("status")
     assert (status["gate"], status["backend"], status["ready"]) == ("held", "sqlite", True)
     assert moving.ask("GET", "/where") == (200, "first")
@@ -160,7 +174,8 @@ def test_held_writes_wait_through_the_switch_and_reads_never_stop(moving: Moving
     assert moving.ask("GET", "/where") == (200, "second")
     assert (moving.names(moving.first), moving.names(moving.second)) == ([], ["0", "1", "2"])
     status = node.ask("status")
-    assert (status["gate"], status["backend"], status["held"], status["held_total"]) == ("open", "postgres", 0, 3)
+    assert (status["gate"], status["backend"], status["held"]) == ("open", "postgres", 0)
+    assert status["held_total"] >= 3
     assert status["held_longest_ms"] > 0
 
 
@@ -169,7 +184,7 @@ def test_a_write_that_meets_the_fence_looks_at_the_map_and_goes_on(moving: Movin
     moving.publish(node, "sqlite", "postgres")
     moving.sql(moving.first, FENCE)
     write = moving.begin("POST", "/add/refused")
-    until(lambda: node.ask("status")["held"] == 1)
+    until(lambda: node.ask("status")["held"] >= 1)
     moving.map("postgres")
     assert moving.answer(write) == (200, "written")
     assert (moving.names(moving.first), moving.names(moving.second)) == ([], ["refused"])
@@ -185,7 +200,7 @@ def test_a_process_that_was_paused_over_the_switch_answers_from_the_new_database
         if knew_the_standby:
             moving.publish(node, source, target)
         kept, kept_too = moving.connected(), moving.connected()
-        node.process.send_signal(signal.SIGSTOP)
+        moving.stop(node, source)
         moving.sql(moving.first if source == "sqlite" else moving.second, FENCE)
         if turn:
             moving.sql(moving.first if target == "sqlite" else moving.second, "DROP TRIGGER tf_fence_clock")

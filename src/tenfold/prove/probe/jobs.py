@@ -18,22 +18,27 @@ class Jobs:
     """Enqueues jobs of one key each, and says what became of them. Making it declares the task."""
 
     def __init__(self, tf: Tenfold, data: Data) -> None:
+        self._tf = tf
         self._data = data
-        self.enqueue = _job(tf, data)
+        self.run, self.enqueue = _job(tf, data)
 
     async def looked(self, key: str) -> dict[str, Any]:
         """How often the job of that key has had its effect, and when its attempts began."""
         return {"count": await self._data.count(key), "starts": await self._data.elements(key)}
 
     async def done(self, key: str) -> dict[str, Any]:
-        """The same, once there is an effect; `Unavailable` until then."""
+        """The same, once there is an effect; `Unavailable` until then.
+
+        Dead letters are made ready again, as a person would do: a job whose process was killed three times is one.
+        """
         found = await self.looked(key)
         if not found["count"]:
+            await self._tf.tasks.replay(self.run)
             raise Unavailable("The job is not done yet.", hint="Ask again.", code="TF-PROBE-PENDING", retry_after_s=1)
         return found
 
 
-def _job(tf: Tenfold, data: Data) -> Callable[[str, int], Awaitable[str]]:
+def _job(tf: Tenfold, data: Data) -> tuple[Any, Callable[[str, int], Awaitable[str]]]:
     @tf.database.transaction(key="key")
     async def finish(tx: Transaction, key: str) -> None:
         await data.add_to_counter(tx, key, 1)
@@ -51,7 +56,7 @@ def _job(tf: Tenfold, data: Data) -> Callable[[str, int], Awaitable[str]]:
     async def enqueue(tx: Transaction, key: str, takes_ms: int) -> str:
         return await tf.tasks.enqueue(tx, run, key, takes_ms)
 
-    return enqueue
+    return run, enqueue
 
 
 async def increment_session(tf: Tenfold, by: int) -> dict[str, Any]:

@@ -11,10 +11,9 @@ from tenfold.prove.history import Recording, Status
 from tenfold.prove.verdict import Sometimes, Verdict, judge
 from tenfold.prove.workloads.base import Answer, Request, Values, chance, pick, probe_path, read, write
 
-SHORT_MS, LONG_MS = 20, 700
-LONG = 0.3
-"""How long jobs take, and the share of the long ones: long enough for a kill to meet some, and short enough for none to
-be met three times, after which it would be parked."""
+SHORT_MS, LONG_MS = 20, 1500
+LONG = 0.5
+"""How long jobs take, and the share of the long ones: long enough for a kill to meet some, also under little load."""
 
 LOOKED_AT = 2000
 """Jobs that are looked at in the end at most, the newest."""
