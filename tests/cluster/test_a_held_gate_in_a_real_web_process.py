@@ -122,15 +122,15 @@ class Moving:
         return client
 
     def stop(self, node: WebNode, source: str) -> None:
-        """Stops the process at a moment when it does not write: paused in the middle of a commit it would keep everybody
+        """Stops the process at a moment when it does not write: paused in a commit it would keep everybody
         from the file until it goes on."""
         path = self.first if source == "sqlite" else self.second
         for _ in range(50):
             node.process.send_signal(signal.SIGSTOP)
-            with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0.05)) as connection:
-                with contextlib.suppress(sqlite3.OperationalError):
-                    connection.execute("BEGIN IMMEDIATE")
-                    return
+            look = contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0.05))
+            with look as connection, contextlib.suppress(sqlite3.OperationalError):
+                connection.execute("BEGIN IMMEDIATE")
+                return
             node.process.send_signal(signal.SIGCONT)
             time.sleep(0.02)
         raise AssertionError("it never stopped writing")

@@ -114,7 +114,7 @@ class Perfect:
         return json({"job": key})
 
     def get_tasks(self, key: str, _: Any) -> Answer:
-        return self.get_effects(key, _) if key in self.counts else Answer(503)
+        return self.get_effects(key, _) if key in self.counts else Answer(409)
 
     def get_effects(self, key: str, _: Any) -> Answer:
         return json({"count": self.counts.get(key, 0), "starts": ["1.1000"]})

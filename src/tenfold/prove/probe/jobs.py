@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tenfold import Conflict, Tenfold, Transaction, Unavailable
+from tenfold import Conflict, Tenfold, Transaction
 from tenfold.prove.probe.data import Data
 
 NUMBER = "probe"
@@ -27,14 +27,14 @@ class Jobs:
         return {"count": await self._data.count(key), "starts": await self._data.elements(key)}
 
     async def done(self, key: str) -> dict[str, Any]:
-        """The same, once there is an effect; `Unavailable` until then.
+        """The same, once there is an effect; `Conflict` until then: to wait for a job is no failure of the service.
 
         Dead letters are made ready again, as a person would do: a job whose process was killed three times is one.
         """
         found = await self.looked(key)
         if not found["count"]:
             await self._tf.tasks.replay(self.run)
-            raise Unavailable("The job is not done yet.", hint="Ask again.", code="TF-PROBE-PENDING", retry_after_s=1)
+            raise Conflict("The job is not done yet.", hint="Ask again.", code="TF-PROBE-PENDING")
         return found
 
 
