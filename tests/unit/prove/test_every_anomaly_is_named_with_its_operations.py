@@ -472,3 +472,10 @@ def test_a_job_that_did_not_run_when_somebody_died_says_nothing() -> None:
     after = op("done", ran(1, 100_000, 200_000), 0, 1)
     once = op("done", ran(1, 150), 0, 1)
     assert jobs.check_again([after, once], [kill]).n == 0
+
+
+def test_a_job_that_may_have_met_two_deaths_is_not_timed() -> None:
+    kills = [Window("kill", "web-1", at, at + 50, True, fell_us=at + 10) for at in (200, 400)]
+    late = op("done", ran(1, 150, 300, 500 + jobs.LEASE_US + jobs.GRACE_US), 0, 1)
+    found = jobs.check_again([late], kills)
+    assert (found.n, found.anomalies, found.figures["suspects"]) == (1, {}, 1)
