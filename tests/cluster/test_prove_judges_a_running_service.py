@@ -69,7 +69,7 @@ def test_a_short_run_with_kills_and_a_pause_holds_and_can_be_judged_again(shorte
     again, out, _ = prove(shortener, "--history", str(history), "--json")
     assert again == 0
     judged = {each["id"]: each["verdict"] for each in json.loads(out)["verdicts"]}
-    assert judged == dict.fromkeys(("P1", "P8", "P9"), "holds")
+    assert judged == dict.fromkeys(("P1", "P6", "P8", "P9"), "holds")
 
     damaged = history.with_name("damaged.jsonl")
     lines = history.read_bytes().splitlines(keepends=True)

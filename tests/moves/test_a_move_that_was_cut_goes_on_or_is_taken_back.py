@@ -234,7 +234,7 @@ def test_a_climb_that_was_cut_anywhere_goes_on(make_cell: MakeCell, everything: 
         total = await forward(cell, build, 0)
         await same_everywhere(cell)
         assert total > 300
-        for at in _cuts(everything, total, 37):
+        for at in _cuts(everything, total, 61):
             cell = await _fresh(cell)
             fill(cell)
             await forward(cell, build, at, written=True)
