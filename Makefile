@@ -27,7 +27,8 @@ check: install ## ruff, mypy --strict, the import law, the style law (under a mi
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -p no:cacheprovider tests/style
 
-bench: install ## measure, with the peers in the same run
+bench: install ## install the peers, and measure them in the same run
+	@$(BIN)/python -m pip install -q --no-input --editable ".[bench]"
 	@$(BIN)/python -m bench
 
 prove: install ## the long proofs: processes killed 100 times, on steps 1 and 3, moves, a full disk (two hours)

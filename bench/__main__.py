@@ -18,7 +18,14 @@ def main() -> None:
     if unknown:
         raise SystemExit(f"There is no {', '.join(unknown)}; there are: {', '.join(ALL)}.")
     for name in names:
-        importlib.import_module(f"bench.{name}").main()
+        try:
+            bench = importlib.import_module(f"bench.{name}")
+        except ModuleNotFoundError as error:
+            raise SystemExit(
+                f"{name} measures beside peers, and {error.name} is not installed: "
+                "`make bench` installs them all, or .venv/bin/python -m pip install --editable '.[bench]'."
+            ) from None
+        bench.main()
 
 
 main()
