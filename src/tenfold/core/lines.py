@@ -56,7 +56,8 @@ class Lines:
     def __init__(self, outlet: Outlet) -> None:
         self._outlet = outlet
         self._lines: list[bytes] = []
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()
+        self._is_writing = False
         self._armed_on: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -84,10 +85,23 @@ class Lines:
     def flush(self) -> None:
         """Writes what waits; at the end of the process too."""
         with self._writing:
-            count = len(self._lines)  # other threads append meanwhile: to the same list, behind these
-            lines = self._lines[:count]
-            del self._lines[:count]
-            self._outlet.put(b"".join(lines), count)
+            # The garbage collector may run in here, and what it collects may have something to say (a task whose
+            # error nobody saw): that line is written behind these, by this thread, which must not wait for itself.
+            if self._is_writing:
+                return
+            self._is_writing = True
+            try:
+                self._write()
+                while self._lines:
+                    self._write()
+            finally:
+                self._is_writing = False
+
+    def _write(self) -> None:
+        count = len(self._lines)  # other threads append meanwhile: to the same list, behind these
+        lines = self._lines[:count]
+        del self._lines[:count]
+        self._outlet.put(b"".join(lines), count)
 
     def _due(self) -> None:
         self._armed_on = None

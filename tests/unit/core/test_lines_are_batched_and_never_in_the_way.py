@@ -117,3 +117,25 @@ def test_a_closed_descriptor_costs_lines_only() -> None:
     os.close(fd)
     lines.add(b"x\n")
     Lines(Outlet(fd)).add(b"x\n")
+
+
+class Interrupted(Outlet):
+    """Something is logged in the midst of the first write, as the garbage collector does it."""
+
+    lines: Lines | None = None
+
+    def put(self, lines: bytes, count: int) -> None:
+        target, self.lines = self.lines, None
+        if target is not None:
+            target.add(b"collected\n", now=True)
+        super().put(lines, count)
+
+
+def test_a_line_that_comes_in_the_midst_of_a_write_is_written_behind_it(file: Path) -> None:
+    outlet = Interrupted(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+    lines = outlet.lines = Lines(outlet)
+    thread = threading.Thread(target=lambda: lines.add(b"first\n", now=True), daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive(), "the thread waits for itself"
+    assert file.read_bytes() == b"first\ncollected\n"
