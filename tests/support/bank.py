@@ -41,8 +41,8 @@ Body = Callable[[Transaction], Awaitable[Any]]
 
 
 @database.transaction(key="owner")
-async def open_account(tx: Transaction, owner: str, balance: int = 0) -> None:
-    """Adds an account; Conflict when it exists."""
+async def open_account(tx: Transaction, owner: str, balance: int | None = 0) -> None:
+    """Adds an account; Conflict when it exists, or has no balance (None)."""
     await tx.run(OPEN, owner=owner, balance=balance)
 
 

@@ -17,7 +17,8 @@ class TenfoldError(Exception):
     """Base of all errors that Tenfold raises on purpose.
 
     `code` is stable and documented (`TF-...`), `status` is the HTTP status when the error reaches a client,
-    `public` says whether the message may be shown to an HTTP client (otherwise only the title and the code are),
+    `public` says whether an HTTP client is told more than the title and the code: `for_clients`, and the hint. `outside`
+    is the sentence for clients where the message, which logs and terminals show, names tables, files or servers.
     `replayable` whether the very same work, begun anew in a moment, may succeed because what failed it is passing (a
     database server that went away, an old map): surely not applied, and the web process may run its request again.
     """
@@ -26,6 +27,7 @@ class TenfoldError(Exception):
     title = "Something went wrong"
     status = 500
     public = False
+    outside = ""
     replayable = False
 
     def __init__(self, message: str, *, hint: str = "", code: str | None = None) -> None:
@@ -34,6 +36,11 @@ class TenfoldError(Exception):
         self.hint = hint
         if code is not None:
             self.code = code
+
+    @property
+    def for_clients(self) -> str:
+        """The sentence that an HTTP client may read; empty for an error that is not `public`."""
+        return (self.outside or self.message) if self.public else ""
 
     def __str__(self) -> str:
         text = f"{self.code}: {self.message}"
@@ -86,6 +93,18 @@ class Conflict(TenfoldError):
     public = True
 
 
+class RowExists(Conflict):
+    """A unique rule refused a row; the message names its columns."""
+
+    outside = "Something with the same value exists already."
+
+
+class RuleBroken(Conflict):
+    """A NOT NULL, CHECK or other rule of a table refused a row; the message names the rule."""
+
+    outside = "What was sent cannot be stored as it is."
+
+
 class NotFound(TenfoldError):
     """What was asked for does not exist."""
 
@@ -128,6 +147,7 @@ class StorageFull(Unavailable):
 
     code = "TF-DISK-FULL"
     title = "The disk is full"
+    outside = "There is no room left to save anything."
     status = 507
 
 

@@ -383,9 +383,10 @@ def _to_replace(error: Exception, own_answer: bytes) -> bool:
 
 
 def _report(error: Exception, scope: Scope, request_id: str) -> None:
-    """Client mistakes are in the access log; what the service did wrong goes to the error log with its trace."""
+    """Client mistakes are in the access log; what the service did wrong goes to the error log with its trace, and what
+    a client was told in other words (`outside`) with its message."""
     if isinstance(error, TenfoldError) and error.public:
-        if error.status >= 500:
+        if error.status >= 500 or error.outside:
             log.warning("%s", error, extra={"request": request_id})
         return
     what = scope.get("method", "WebSocket")

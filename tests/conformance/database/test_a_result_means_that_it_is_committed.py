@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -91,6 +92,20 @@ def test_a_conflict_is_told_only_when_the_row_in_its_way_is_committed(kit: Kit, 
         async with opened(kit, tmp_path, database):
             seen = await asyncio.gather(attempt(), attempt(), attempt())
             assert sorted(seen, key=str) == [1, 1, None]
+
+    run(work())
+
+
+def test_a_conflict_names_its_columns_to_the_log_and_not_to_clients(kit: Kit, tmp_path: Path) -> None:
+    async def work() -> None:
+        async with opened(kit, tmp_path, database):
+            await open_account("anna", 1)
+            for refused, column in ((open_account("anna", 1), "accounts.owner"), (open_account("otto", None), "balance")):
+                with pytest.raises(Conflict) as caught:
+                    await refused
+                assert column in str(caught.value)
+                assert caught.value.for_clients
+                assert not re.search("account|owner|balance|constraint|NULL", caught.value.for_clients)
 
     run(work())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -208,6 +209,8 @@ def test_each_error_is_a_sentence_without_values(error: BaseException, kind: typ
     assert type(found) is kind or (kind is not TenfoldError and isinstance(found, kind))
     assert (found.code, "secret" in str(found).replace("secret's", "")) == (code, False)
     assert said in found.message
+    assert found.for_clients or not found.public
+    assert not re.search(r"entries|things|constraint|PostgreSQL|db:5432|pg_hba", found.for_clients)
     assert found.hint or isinstance(found, Conflict | StaleMap) or code == "TF-SQL"
 
 

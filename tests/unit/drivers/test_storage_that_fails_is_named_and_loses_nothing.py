@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
@@ -293,3 +294,5 @@ def test_each_failure_of_sqlite_has_a_name(error: sqlite3.Error, expected: type[
     assert isinstance(named, expected)
     assert named.code == code
     assert named.message.endswith(".")
+    assert named.for_clients.endswith(".") or not named.public
+    assert not re.search(r"/data/x\.db|SQLITE|constraint|t\.id", named.for_clients)

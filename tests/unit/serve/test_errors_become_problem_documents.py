@@ -15,7 +15,7 @@ from starlette.requests import Request as StarletteRequest
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from tenfold.core.errors import Conflict, ContractError, TenfoldError, Unavailable
+from tenfold.core.errors import Conflict, ContractError, RuleBroken, TenfoldError, Unavailable
 from tenfold.serve.asgi import ResponseAbortedError, TenfoldASGI
 from tenfold.serve.hot import Request, Response
 
@@ -64,6 +64,16 @@ def test_a_public_error_is_told_in_full(framework: str) -> None:
         "hint": "Choose another one.",
         "instance": "r-1",
     }
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_tables_and_rules_stay_in_the_log(framework: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "tenfold.serve"):
+        answer = ask(RuleBroken("NOT NULL constraint failed: secret.column."), framework)
+    assert (answer.status, answer.problem["code"]) == (409, "TF-CONFLICT")
+    assert answer.problem["detail"] == "What was sent cannot be stored as it is."
+    assert b"secret" not in answer.body
+    assert [(record.request, "secret.column" in record.getMessage()) for record in caplog.records] == [("r-1", True)]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

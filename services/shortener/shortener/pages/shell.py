@@ -114,10 +114,12 @@ def refusal_of(error: TenfoldError, words: Words) -> Refusal:
     """What a person is told of a full disk, a moving database, a limit. Reraises what is not for them."""
     if not error.public:
         raise error
+    if error.outside:  # a page says less than what happened, so the log has to
+        tf.log.warning(str(error))
     key = f"error.status.{error.status}"
     if words.language != "en" and words.has(f"refusal.{key}"):
         return Refusal("body", key, status=error.status)
-    return Refusal("body", "verbatim", status=error.status, sentence=error.message.removesuffix(".") + ".")
+    return Refusal("body", "verbatim", status=error.status, sentence=error.for_clients.removesuffix(".") + ".")
 
 
 def with_retry(response: Response, error: TenfoldError) -> Response:

@@ -11,7 +11,15 @@ import re
 
 import asyncpg
 
-from tenfold.core.errors import Conflict, StaleMap, StorageDamaged, StorageFull, TenfoldError, Unavailable
+from tenfold.core.errors import (
+    RowExists,
+    RuleBroken,
+    StaleMap,
+    StorageDamaged,
+    StorageFull,
+    TenfoldError,
+    Unavailable,
+)
 
 
 class Lost(Unavailable):
@@ -19,6 +27,7 @@ class Lost(Unavailable):
 
     code = "TF-DB-AWAY"
     title = "The database does not answer"
+    outside = "The database does not answer at the moment."
 
 
 class Refused(Unavailable):
@@ -26,6 +35,7 @@ class Refused(Unavailable):
 
     code = "TF-DB-LOGIN"
     title = "The database refuses the connection"
+    outside = "The database does not let the service in at the moment."
 
 
 _UNIQUE_COLUMNS = re.compile(r"^Key \((.+?)\)=\(")
@@ -78,10 +88,10 @@ def _unique(error: asyncpg.PostgresError) -> str:
 
 def _constraint(error: asyncpg.PostgresError, where: str) -> TenfoldError:
     if sqlstate(error) == "23505":
-        return Conflict(f"A row with the same {_unique(error)} exists already.")
+        return RowExists(f"A row with the same {_unique(error)} exists already.")
     rule = getattr(error, "constraint_name", None) or getattr(error, "column_name", None) or "a rule"
     table = getattr(error, "table_name", None) or "a table"
-    return Conflict(f"The write breaks a constraint of the table: {table}, {rule}.")
+    return RuleBroken(f"The write breaks a constraint of the table: {table}, {rule}.")
 
 
 def _stale(error: asyncpg.PostgresError, where: str) -> TenfoldError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 
-from tenfold.core.errors import Conflict, StaleMap, StorageDamaged, StorageFull, TenfoldError, Unavailable
+from tenfold.core.errors import RowExists, RuleBroken, StaleMap, StorageDamaged, StorageFull, TenfoldError, Unavailable
 
 __all__ = ["StaleMap", "StorageReadOnly", "translated"]
 
@@ -15,6 +15,13 @@ class StorageReadOnly(Unavailable):
 
     code = "TF-READ-ONLY"
     title = "The storage is read-only"
+    outside = "Nothing can be saved at the moment."
+
+
+class Busy(Unavailable):
+    """Another program holds the file."""
+
+    outside = "The database is held by something else."
 
 
 _UNIQUE = re.compile(r"^UNIQUE constraint failed: (.+)$")
@@ -29,8 +36,8 @@ def _integrity(error: sqlite3.IntegrityError) -> TenfoldError:
         return StaleMap(f"The database refused this write: {text}.")
     unique = _UNIQUE.match(text)
     if unique:
-        return Conflict(f"A row with the same {unique[1]} exists already.")
-    return Conflict(f"The write breaks a constraint of the table: {text}.")
+        return RowExists(f"A row with the same {unique[1]} exists already.")
+    return RuleBroken(f"The write breaks a constraint of the table: {text}.")
 
 
 def _full(path: str, name: str) -> TenfoldError:
@@ -52,7 +59,7 @@ def _failing(path: str, name: str) -> TenfoldError:
 
 
 def _busy(path: str, name: str) -> TenfoldError:
-    return Unavailable(
+    return Busy(
         f"Another program holds {path} ({name}).",
         hint="Close other programs that write to this file; Tenfold's own processes take turns by themselves.",
     )
