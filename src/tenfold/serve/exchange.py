@@ -335,10 +335,9 @@ class Exchange:
         read = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER_S):
-                while read < LINGER_BYTES:
+                while self._more and read < LINGER_BYTES:
                     message = await self._receive()
-                    if message["type"] != "http.request" or not message.get("more_body", False):
-                        return
+                    self._more = message.get("more_body", False)
                     read += len(message.get("body", b""))
 
     def _with_token(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi import Request as FastRequest
-from serving import Answer, FakeRuntime, call, http_scope
+from serving import Answer, FakeRuntime, call, exchange, http_scope
 from starlette.applications import Starlette
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import PlainTextResponse
@@ -136,6 +136,16 @@ def test_a_route_takes_what_its_limit_says_and_the_others_what_the_map_says(path
     refused = sent(limit + 1)
     assert (refused.status, refused.problem["code"]) == (413, "TF-BODY")
     assert f"{limit} bytes" in refused.problem["detail"]
+
+
+def test_a_body_that_is_known_to_be_too_large_only_at_its_end_is_answered_at_once() -> None:
+    async def asks() -> None:
+        async with asyncio.timeout(2.0):  # a client that stays has nothing more to send: nobody waits for it
+            answer = await exchange(routed(), http_scope("POST", "/small"), [b"x" * 50, b"x" * 51])
+        assert answer.status == 413
+        assert answer.messages[-1] == {"type": "http.response.body", "body": b""}
+
+    asyncio.run(asks())
 
 
 def test_a_new_map_changes_the_limit_of_the_other_routes_only() -> None:

@@ -54,6 +54,7 @@ class Life:
         self.process = process
         self.runtime = runtime
         self.ready_at: float | None = None
+        self.ended_at: float | None = None
         self.leaving_since: float | None = None
         self.replaced = asyncio.Event()
         """Set when another one serves in its place, long before it ends."""

@@ -180,11 +180,11 @@ class Follower:
 
     async def _reload(self, new: Map) -> None:
         await self._start(new, check=True)
-        self.counts.reloads += 1
         log.info("HAProxy was reloaded for the map of epoch %d.", new.epoch)
 
     async def _start(self, new: Map, *, check: bool) -> None:
         """Another HAProxy on the same listeners; the one before drains as soon as this one answers."""
+        begun = self._clock.monotonic()
         if new.public.tls is not None:
             await asyncio.to_thread(self._encrypted.open, new.public.host, new.public.tls.port)
         descriptors, door = self._descriptors(new), _encrypted_door(new)
@@ -194,10 +194,16 @@ class Follower:
             await self._haproxies.check(text, descriptors)
             self._folder.save_accepted(new)
         life = await self._haproxies.start(generation, text, descriptors)
-        replaces = self._running() is not None
+        before, replaces = self._haproxies.serving, self._running() is not None
         await self._haproxies.replace_by(life)
         if replaces:
+            self.counts.reloads += 1
             await self.call_back()
+        elif before is not None:
+            # Whoever saw it first: its end, a look that got no answer, or a map that came just then.
+            self.counts.restarts += 1
+            ended_at = begun if before.ended_at is None else before.ended_at
+            self.counts.restart_ms = round((self._clock.monotonic() - ended_at) * 1000, 1)
         self._door = door
         if new.public.tls is None:
             self._encrypted.close()
@@ -280,16 +286,16 @@ class Follower:
             await life.over()
             if leaving() or life is not self._haproxies.serving:
                 continue
-            ended_at = self._clock.monotonic()
-            ready_s = None if life.ready_at is None else ended_at - life.ready_at
+            life.ended_at = self._clock.monotonic()
+            ready_s = None if life.ready_at is None else life.ended_at - life.ready_at
             life.ready_at = None  # a start that fails is a short life
             backoff, delay_s = backoff.after(ready_s, killed=life.process.exit_code in (-9, None))
             log.error("HAProxy (pid %d) ended with %s.", life.pid, life.process.exit_code)
             await asyncio.sleep(delay_s)
             with contextlib.suppress(TenfoldError):
-                await self._start_again(life, ended_at)
+                await self._start_again(life)
 
-    async def _start_again(self, ended: Life, ended_at: float) -> None:
+    async def _start_again(self, ended: Life) -> None:
         async with self._turn:
             if self._haproxies.serving is not ended:
                 return
@@ -303,8 +309,6 @@ class Follower:
                 log.error("HAProxy cannot be started: %s", error)
                 raise
             self.problem = None
-            self.counts.restarts += 1
-            self.counts.restart_ms = round((self._clock.monotonic() - ended_at) * 1000, 1)
 
     def _known(self) -> Map:
         accepted = self._folder.accepted()
