@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from shortener.accounts import passwords
+from shortener.accounts.keys import make_key
 from shortener.accounts.names import check_name, check_password
+from shortener.links.making import Wanted, make_link
 from shortener.refusal import Refusal
 
 PASSWORD = "correct horse battery"
@@ -193,6 +195,30 @@ def test_an_account_that_is_deleted_takes_its_links_and_keys_with_it(during: Cal
         await running.until(all_gone)
         await alice.sign_up("alice")
         assert "No links yet" in (await alice.client.get("/dashboard")).text
+
+    during(body)
+
+
+def test_what_was_on_its_way_while_an_account_ended_ends_too(during: Callable[..., None]):
+    async def body(running: Any) -> None:
+        alice = await running.visitor("alice")
+        key = await alice.key()
+        owner = key["authorization"].split("_")[1]
+        await alice.send("/account/delete", {"leave": PASSWORD}, page="/account")
+        program = await running.client()
+
+        async def ended() -> bool:
+            return (await program.get("/api/v1/data/links", headers=key)).status_code == 401
+
+        await running.until(ended)
+        with pytest.raises(Refusal, match="not valid"):
+            await make_key(owner, "alice", "late")
+        made = await make_link(Wanted(TARGET, owner=owner))
+
+        async def deleted() -> bool:
+            return (await program.get(f"/{made.code}")).status_code == 410
+
+        await running.until(deleted)
 
     during(body)
 

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shortener.accounts.table import DELETE_KEY, FIND_KEY, INSERT_KEY, LIST_KEYS, USE_KEY
+from shortener.accounts.table import DELETE_KEY, FIND_GONE, FIND_KEY, INSERT_KEY, LIST_KEYS, USE_KEY
 from shortener.links.codes import base62
 from shortener.model import now, tf
 from shortener.refusal import Refusal
@@ -62,7 +62,7 @@ def check_label(text: str) -> str:
 
 
 async def make_key(owner: str, name: str, label: str, rights: tuple[str, ...] = (LINKS,)) -> tuple[ApiKey, str | None]:
-    """A new key with the text to show, once; `Refusal` when the account has `MOST` already.
+    """A new key with the text to show, once; `Refusal` when the account has `MOST` already, or is gone (401).
 
     The text is None when a repeated Idempotency-Key gave the key of the first time: that was shown then.
     """
@@ -76,6 +76,8 @@ async def make_key(owner: str, name: str, label: str, rights: tuple[str, ...] = 
 
 @tf.database.transaction(key="owner")
 async def _insert(tx: Transaction, owner: str, key: ApiKey) -> ApiKey | None:
+    if await tx.one_or_none(FIND_GONE, owner=owner) is not None:
+        raise Refusal("body", "key.wrong", status=401)  # by a request that was on its way while the account ended
     if len(await tx.all(LIST_KEYS, owner=owner)) >= MOST:
         return None
     await tx.run(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from shortener.accounts.keys import keys_of, revoke_key
-from shortener.accounts.table import FIND_GONE, INSERT_GONE
+from shortener.accounts.keys import find_key
+from shortener.accounts.table import DELETE_KEYS, FIND_GONE, INSERT_GONE, LIST_KEYS
 from shortener.links.changing import delete_link
 from shortener.links.listing import links_of
 from shortener.model import now, tf
@@ -16,12 +16,10 @@ from tenfold import Transaction
 async def forget_owner(owner: str) -> None:
     """Deletes the keys and links of an account that is gone. May run again at any point.
 
-    A link that was made in the account's last moment may not be in the list yet; whoever lists it finds that the owner
-    is gone, and deletes it (`links.listing`).
+    A link that was made in the account's last moment may not be in the list yet; whoever wants to list it
+    finds that the owner is gone, and has it deleted (`links.listing`).
     """
     await mark_gone(owner, now())
-    for key in await keys_of(owner):
-        await revoke_key(owner, key.id)
     after = ""
     while True:
         page = await links_of(owner, after)
@@ -34,6 +32,9 @@ async def forget_owner(owner: str) -> None:
 
 @tf.database.transaction(key="owner")
 async def mark_gone(tx: Transaction, owner: str, at: datetime) -> None:
-    """From now on no list of this owner's links grows."""
+    """Ends all keys of an owner. From now on they get no new one, and the list of their links does not grow."""
     if await tx.one_or_none(FIND_GONE, owner=owner) is None:
         await tx.run(INSERT_GONE, owner=owner, since=at)
+    for key in await tx.all(LIST_KEYS, owner=owner):
+        tf.cache.invalidate(tx, find_key, owner, key.id)
+    await tx.run(DELETE_KEYS, owner=owner)

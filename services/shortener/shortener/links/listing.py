@@ -94,34 +94,36 @@ def _place_of(after: str) -> tuple[datetime, str]:
 
 @tf.events.subscriber(CREATED, CHANGED, DELETED, name="owned-links", batch=200, wait="50ms", start="beginning")
 async def follow_links(batch: list[Event]) -> None:
-    """Makes the lists like the links that something happened to."""
+    """Makes the lists like the links that something happened to.
+
+    One transaction for each, whatever is found: a batch that comes again must call the same ones in the same order.
+    """
     for code, owner in sorted({(event.data["code"], event.data["owner"]) for event in batch}):
         link = await stored_link(code)
-        if link is None or link.owner != owner:
-            await unlist(owner, code)
-        elif not await list_link(owner, link):
-            await delete_link(code, owner)
+        await list_link(owner, code, link if link is not None and link.owner == owner else None)
 
 
 @tf.database.transaction(key="owner")
-async def unlist(tx: Transaction, owner: str, code: str) -> None:
-    """Takes a link off its owner's list."""
-    await tx.run(DELETE_OWNED, owner=owner, code=code)
-
-
-@tf.database.transaction(key="owner")
-async def list_link(tx: Transaction, owner: str, link: Link) -> bool:
-    """Puts a link on its owner's list as it is now; False when the owner is gone, and so is the list."""
-    if await tx.one_or_none(FIND_GONE, owner=owner) is not None:
-        return False
-    if await tx.one_or_none(FIND_OWNED, owner=owner, code=link.code) is None:
+async def list_link(tx: Transaction, owner: str, code: str, link: Link | None) -> None:
+    """Makes an owner's list like a link as it is now; None: it is theirs no more. Once the owner is gone nothing is
+    listed any more, and the link is deleted by a job."""
+    if link is None:
+        await tx.run(DELETE_OWNED, owner=owner, code=code)
+    elif await tx.one_or_none(FIND_GONE, owner=owner) is not None:
+        await tf.tasks.enqueue(tx, delete_left, code, owner)
+    elif await tx.one_or_none(FIND_OWNED, owner=owner, code=code) is None:
         await tx.run(
-            INSERT_OWNED, owner=owner, code=link.code, url=link.url, created=link.created, expires=link.expires,
+            INSERT_OWNED, owner=owner, code=code, url=link.url, created=link.created, expires=link.expires,
             max_visits=link.max_visits, spent=link.spent, quarantined=link.quarantined,
         )  # fmt: skip
     else:
         await tx.run(
-            CHANGE_OWNED, of=owner, which=link.code, to_url=link.url, to_expires=link.expires,
+            CHANGE_OWNED, of=owner, which=code, to_url=link.url, to_expires=link.expires,
             to_max_visits=link.max_visits, to_spent=link.spent, to_quarantined=link.quarantined,
         )  # fmt: skip
-    return True
+
+
+@tf.tasks.task(name="delete-left")
+async def delete_left(code: str, owner: str) -> None:
+    """Deletes a link that an owner made while their account ended."""
+    await delete_link(code, owner)

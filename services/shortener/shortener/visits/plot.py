@@ -68,7 +68,7 @@ def plot(counts: Sequence[int]) -> Plot:
 
 
 def step_of(highest: int) -> int:
-    """The distance of the lines: 1, 2 or 5 times a power of ten, so that there are two to five of them above zero."""
+    """The distance of the lines: 1, 2 or 5 times a power of ten, so that there are one to four of them above zero."""
     step = 1
     while True:
         for factor in (1, 2, 5):
