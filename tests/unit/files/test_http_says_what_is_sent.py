@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from urllib.parse import unquote
 
 import pytest
@@ -171,6 +173,21 @@ def test_no_name_breaks_out_of_its_header_and_new_clients_get_it_exactly(name: s
 )
 def test_content_is_what_its_first_bytes_say(head: bytes, kind: str) -> None:
     assert kind_of(head) == kind
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        lambda: kind_of(b"<!---->" * 26),
+        lambda: wanted(f"bytes={' ' * 60_000}x", 1),
+        lambda: accepts(" " * 60_000 + "x", "br"),
+    ],
+    ids=["comments", "range", "encodings"],
+)
+def test_what_a_client_makes_up_takes_no_time_to_judge(judge: Callable[[], object]) -> None:
+    began = time.process_time()
+    judge()
+    assert time.process_time() - began < 0.5  # patterns that try all ways take 5 s and more
 
 
 @given(st.binary(max_size=600))

@@ -16,7 +16,7 @@ Lookup = Callable[[str], str | None]
 """The first header of a request by its lower-case name, or None."""
 
 _TAGS = re.compile(r'(?:W/)?("[^"]*")')
-_RANGE = re.compile(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", re.ASCII | re.IGNORECASE)
+_RANGE = re.compile(r"\s*bytes\s*=\s*+(\d{0,18})\s*+-\s*+(\d{0,18})\s*+", re.ASCII | re.IGNORECASE)
 _CODING = re.compile(r"\s*([\w*-]+)\s*(?:;\s*q\s*=\s*([\d.]+)\s*)?", re.ASCII)
 _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _FORBIDDEN_ASCII = re.compile(r'[^\x20-\x7e]|["\\%;]')

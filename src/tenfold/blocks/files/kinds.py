@@ -58,9 +58,10 @@ _BRANDS = {
     b"qt  ": "video/quicktime",
     b"M4A ": "audio/mp4",
 }
+# `*+` never tries a shorter way: comments in a row could be read in 2^n ways, and the client chooses the head.
 _MARKUP: tuple[tuple[re.Pattern[bytes], str], ...] = (
-    (re.compile(rb"(<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE svg[^>]*>|\s)*<svg[\s>]", re.I | re.S), "image/svg+xml"),
-    (re.compile(rb"(<!--.*?-->|\s)*<(!doctype html|html|head|body|script|iframe|title|table|div|a|p|h1|br)[\s>]",
+    (re.compile(rb"(?:\s|<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE svg[^>]*>)*+<svg[\s>]", re.I | re.S), "image/svg+xml"),
+    (re.compile(rb"(?:\s|<!--.*?-->)*+<(!doctype html|html|head|body|script|iframe|title|table|div|a|p|h1|br)[\s>]",
                 re.I | re.S), "text/html"),
     (re.compile(rb"\s*<\?xml[\s?]", re.I), "text/xml"),
 )  # fmt: skip
