@@ -13,6 +13,7 @@ from sqlalchemy import MetaData
 
 from tenfold.blocks.database import Database, DatabaseConfig, Transaction
 from tenfold.blocks.metrics import Metrics
+from tenfold.blocks.metrics.store import Store
 from tenfold.core.clock import ManualClock
 from tenfold.core.errors import Unavailable
 from tenfold.core.randomness import SeededRandomness
@@ -212,6 +213,25 @@ def test_parts_of_past_days_become_one_and_nothing_of_them_is_lost(kit: Kit, tmp
         await asyncio.gather(*(each.tidy() for each in shop.processes))
         assert rows(kit, "tf_metric") == 2
         assert [(await shop.values(name, days=4))[:1] for name in ("revenue", "active")] == before
+
+    in_shop(kit, tmp_path, test)
+
+
+def test_a_day_on_which_a_metric_became_another_kind_is_merged_once_and_not_for_ever(kit: Kit, tmp_path: Path) -> None:
+    async def test(shop: Shop) -> None:
+        changed = Metrics(shop.database, shop.clock, SeededRandomness(99))
+        changed.sum("links", labels=("plan",)).add(5, plan="free")
+        shop.processes[0].count("links", labels=("plan",)).add(2, plan="free")
+        await shop.flush()
+        await changed.flush()
+        store = Store(shop.database, SeededRandomness(5), "tidies")
+        assert await store.join(before=10**6) == 0, "one part of each kind"
+        assert rows(kit, "tf_metric") == 2
+        shop.processes[1].count("links", labels=("plan",)).add(1, plan="free")
+        await shop.flush()
+        assert [await store.join(before=10**6) for _ in range(2)] == [1, 0]
+        assert rows(kit, "tf_metric") == 2
+        assert await shop.values("links") == [3]
 
     in_shop(kit, tmp_path, test)
 

@@ -196,7 +196,14 @@ class Metrics:
     # -- writing ------------------------------------------------------------------------------------------------------
 
     async def flush(self) -> None:
-        """Writes down everything that was counted until now; a `TenfoldError` when the database does not take it."""
+        """Writes down everything that was counted until now; a `TenfoldError` when the database does not take it.
+
+        Cancelling the caller does not stop it: a transaction that has begun goes on, and the next flush has to wait for
+        it, or both would write one part.
+        """
+        await asyncio.shield(self._flush_in_turn())
+
+    async def _flush_in_turn(self) -> None:
         async with self._flushing:
             try:
                 await self._flush(day_of(self._clock.wall_us()))

@@ -44,7 +44,7 @@ _LEAVE = delete(tf_metric_entry).where(tf_metric_entry.c.id == bindparam("which"
 _SPLIT = (
     select(tf_metric.c.name, tf_metric.c.day, tf_metric.c.labels)
     .where(tf_metric.c.day < bindparam("before"))
-    .group_by(tf_metric.c.name, tf_metric.c.day, tf_metric.c.labels)
+    .group_by(tf_metric.c.name, tf_metric.c.day, tf_metric.c.labels, tf_metric.c.kind)
     .having(func.count() > 1)
     .limit(GROUPS)
 )
