@@ -12,6 +12,7 @@ from tenfold.cli.words import Facts, took_words
 from tenfold.control.jobs import ask_jobs
 from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK
+from tenfold.core.units import escaped
 
 _STATES = ("ready", "scheduled", "running", "dead", "unknown", "done")
 
@@ -100,13 +101,13 @@ def queue_lines(queues: Sequence[Facts], now_us: int) -> list[str]:
 
 
 def dead_lines(letters: Sequence[Facts]) -> list[str]:
-    """The dead letters as a person reads them."""
+    """The dead letters as a person reads them; what a client may have put into an error cannot reach the terminal."""
     if not letters:
         return ["There are no dead letters."]
     lines = []
     for letter in letters:
         lines.append(f"{letter['id']}  {letter['name']} (queue {letter['queue']}), {_attempts(letter)}")
-        lines += [f"    {letter['error'].strip().splitlines()[-1]}"] if letter["error"].strip() else []
+        lines += [f"    {escaped(letter['error'].strip().splitlines()[-1])}"] if letter["error"].strip() else []
     return [*lines, "`tenfold jobs replay ID` runs one again, `tenfold jobs replay --task NAME` all of a task."]
 
 
@@ -115,10 +116,10 @@ def job_lines(job: Facts) -> list[str]:
     lines = [f"{job['id']}: {job['name']} (queue {job['queue']}), {job['state']}, {_attempts(job)}"]
     if job["progress"] is not None or job["text"]:
         share = "" if job["progress"] is None else f"{job['progress']:.0%} "
-        lines.append(f"  progress   {share}{job['text']}".rstrip())
-    lines.append(f"  arguments  {job['payload']}")
-    lines += [f"  result     {job['result']}"] if job["result"] is not None else []
-    return lines + [f"  {line}" for line in job["error"].splitlines()]
+        lines.append(f"  progress   {share}{escaped(job['text'])}".rstrip())
+    lines.append(f"  arguments  {escaped(job['payload'])}")
+    lines += [f"  result     {escaped(job['result'])}"] if job["result"] is not None else []
+    return lines + [f"  {escaped(line)}" for line in job["error"].splitlines()]
 
 
 def _attempts(job: Facts) -> str:

@@ -106,6 +106,19 @@ def test_one_job_is_shown(nodes: Nodes, capsys: pytest.CaptureFixture[str]) -> N
     ]
 
 
+@pytest.mark.parametrize("words", [["jobs", "--dead"], ["jobs", "show", "j-1"]])
+def test_what_clients_sent_does_not_reach_the_terminal(
+    nodes: Nodes, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    said = "\x1b]0;owned\x07\x9b2J"
+    job = {**LETTER, "progress": None, "text": said, "payload": said, "result": said, "error": f"one\nKeyError: {said}"}
+    nodes.answers = [{"jobs": [job], "more": False, "job": job}]
+    assert cli.run(words) == 0
+    printed = capsys.readouterr().out
+    assert r"KeyError: \x1b]0;owned\x07\x9b2J" in printed
+    assert all(line.isprintable() for line in printed.splitlines())
+
+
 @pytest.mark.parametrize(
     ("words", "request_", "answer", "says"),
     [
