@@ -39,7 +39,7 @@ async def counted(limits: Limits, scope: Scope) -> Decision | None:
 async def answered(limits: Limits, exchange: Exchange) -> bool:
     """Counts a request. True when it is over a limit that defers, and has been answered with the id of its job.
 
-    Raises `LimitExceeded` when it is over a limit that refuses.
+    Raises `LimitExceeded` when it is over a limit that refuses; those count what becomes a job, too.
     """
     decision = await counted(limits, exchange.scope)
     if decision is None or decision.allowed:
@@ -47,6 +47,9 @@ async def answered(limits: Limits, exchange: Exchange) -> bool:
     task = limits.task_for(decision)
     if not task or exchange.head.length > DEFERRED_BYTES:
         raise limits.exceeded(decision)
+    bound = await limits.count_request(exchange.scope, to_defer=True)
+    if bound is not None and not bound.allowed:
+        raise limits.exceeded(bound)
     job = await _deferred(limits, exchange, task)
     if job is None:
         raise limits.exceeded(decision)

@@ -156,10 +156,15 @@ def test_what_cannot_become_a_job_is_refused() -> None:
     assert service.statuses(1, "POST", "/orders", body=b"refuse") == [429]
     assert service.statuses(1, "POST", "/orders", body=[b"x" * 40_000] * 2) == [429]
     assert service.statuses(1, "POST", "/orders", headers=[("Content-Length", "70000")], body=b"x" * 70_000) == [429]
-    service.limits.rule("hard", "1/hour", routes=["/orders"])
-    assert service.statuses(2, "POST", "/orders") == [202, 202], "the hard one is not over yet: nothing was charged"
-    assert service.statuses(1, "GET", "/orders") == [200]
-    assert service.statuses(1, "POST", "/orders") == [429], "one of them refuses"
+
+
+def test_a_limit_that_refuses_bounds_what_becomes_a_job() -> None:
+    service = Service(**DEFER)
+    service.limits.rule("hard", "3/hour", routes=["/orders"])
+    assert service.statuses(4, "POST", "/orders") == [200, 202, 202, 429]
+    assert service.statuses(1, "GET", "/orders") == [429], "what became a job was counted"
+    assert len(service.jobs) == 2
+    assert service.limits.stats().allowed == {"test": 1, "hard": 3}
 
 
 def test_a_handshake_is_counted_as_a_get() -> None:

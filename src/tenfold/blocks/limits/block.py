@@ -168,9 +168,15 @@ class Limits:
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
-    async def count_request(self, scope: Mapping[str, Any]) -> Decision | None:
-        """Charges the limits whose routes and methods a request (its ASGI scope) fits; None when there are none."""
+    async def count_request(self, scope: Mapping[str, Any], *, to_defer: bool = False) -> Decision | None:
+        """Charges the limits whose routes and methods a request (its ASGI scope) fits; None when there are none.
+
+        `to_defer`: only those that refuse, for a request that becomes a job. Over the limit that defers, none was charged;
+        and nothing else bounds how many jobs one client makes.
+        """
         matched = self.routes.find(scope.get("method", "GET"), scope["path"]) if self.routes is not None else []
+        if to_defer:
+            matched = [(rule, route) for rule, route in matched if rule.limit.over == "refuse"]
         if not matched:
             return None
         charges = [(rule, await self._key(rule, route, scope)) for rule, route in matched]
