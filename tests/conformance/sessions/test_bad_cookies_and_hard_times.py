@@ -100,7 +100,9 @@ def test_forms_of_visitors_without_a_session_need_their_cookie(kit: Kit, tmp_pat
         assert [text.partition("=")[0] for text in answer.cookies] == ["shop_session_csrf"]
         assert answer.all("cache-control") == ["no-store"]
         token = answer.result
-        assert (await visitor.send(here.sessions.csrf_token)).cookies == [], "it has the cookie"
+        again = await visitor.send(here.sessions.csrf_token)
+        assert again.cookies == [], "it has the cookie"
+        assert again.all("cache-control") == ["private"], "and its token is nobody else's"
         assert (await visitor.at(there).send(lambda: there.sessions.check_csrf(token))).status == 200
         assert (await other.send(lambda: here.sessions.check_csrf(token))).status == 403
         await other.send(here.sessions.csrf_token)

@@ -270,7 +270,7 @@ class Sessions:
                 self._touch(session.base)
         session.close()
         headers = [] if status >= 500 else visit.cookies(self._keys(), self._store.rules, self._clock.wall_us())
-        return headers or ([_PRIVATE] if session.base is not None else [])
+        return headers or ([_PRIVATE] if visit.told_apart else [])
 
     def _touch(self, record: Record) -> None:
         now = self._clock.wall_us()

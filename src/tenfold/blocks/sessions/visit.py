@@ -82,6 +82,11 @@ class Visit:
             self._number = found
         return found
 
+    @property
+    def told_apart(self) -> bool:
+        """Whether the response may say what belongs to this visitor: of the session, or a token for its forms."""
+        return self.session.base is not None or self._number is not None
+
     # -- what the response brings -------------------------------------------------------------------------------------
 
     def check_can_answer(self, new: bytes) -> None:
