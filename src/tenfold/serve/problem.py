@@ -27,8 +27,8 @@ class Problem(msgspec.Struct, omit_defaults=True):
 
 
 def problem_of(error: BaseException, request_id: str) -> Problem:
-    """What a client may know of an error: sentence and hint of a public `TenfoldError`, title and code of the others, and
-    of anything else only that it happened and under which request id."""
+    """What a client may know of an error: sentence and hint of a public `TenfoldError`, title and code of the others,
+    and of anything else only that it happened and under which request id."""
     if not isinstance(error, TenfoldError):
         return Problem(
             type="about:blank",

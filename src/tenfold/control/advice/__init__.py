@@ -1,0 +1,1 @@
+"""What a deployment should do next, by its figures: mostly nothing."""

@@ -1,0 +1,1 @@
+"""How much passes through a running deployment, by node: rates, percentiles, processor, memory."""

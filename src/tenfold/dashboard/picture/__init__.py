@@ -1,0 +1,1 @@
+"""The deployment as a picture: tiers of nodes, and arrows between them."""
