@@ -141,12 +141,13 @@ class HttpMetrics:
     def families(self) -> list[Metric]:
         """These numbers, those of the blocks, then everything in prometheus-client's default registry.
 
-        A name that is there twice would make the whole page unreadable to Prometheus: the first one stays.
+        A name that is there twice would make the whole page unreadable to Prometheus: the first one stays. (What waits
+        now is a gauge `x`, what has ever waited a counter `x_total`: these are two names.)
         """
         from prometheus_client import REGISTRY  # noqa: PLC0415
 
         found = (*self.collect(), *map(_as_metric, gathered(self.collectors)), *REGISTRY.collect())
-        return list({family.name: family for family in reversed(found)}.values())[::-1]
+        return list({_shown_name(family): family for family in reversed(found)}.values())[::-1]
 
     def exposition(self) -> bytes:
         """The text of `/metrics`."""
@@ -164,6 +165,10 @@ class _Collected:
     def collect(self) -> list[Metric]:
         """The families."""
         return self._families
+
+
+def _shown_name(family: Metric) -> str:
+    return f"{family.name}_total" if family.type == "counter" else family.name
 
 
 def _as_metric(family: Family) -> Metric:

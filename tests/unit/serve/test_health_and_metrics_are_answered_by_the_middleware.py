@@ -7,6 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from serving import FakeRuntime, call
 
+from tenfold.blocks.database import Holding
 from tenfold.core.clock import ManualClock
 from tenfold.core.errors import NotFound
 from tenfold.serve.asgi import TenfoldASGI
@@ -106,6 +107,13 @@ def test_requests_are_counted_by_route_class_method_and_status_class() -> None:
     assert found[("tenfold_http_in_flight",)] == 0
     assert found[("process_resident_memory_bytes",)] > 1e6, "the process's own numbers are there too"
     assert app.metrics.total() == 5
+
+
+def test_what_waits_now_and_what_has_ever_waited_are_two_numbers() -> None:
+    app = TenfoldASGI(None, FakeRuntime())
+    app.metrics.holding = Holding(now=2, total=5)
+    lines = app.metrics.exposition().decode().splitlines()
+    assert {"tenfold_database_held 2.0", "tenfold_database_held_total 5.0"} <= set(lines)
 
 
 def test_durations_fall_into_cumulative_buckets() -> None:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tenfold.blocks.database import Database
@@ -26,6 +26,7 @@ from tenfold.blocks.tasks.task import Task
 from tenfold.blocks.tasks.upkeep import Upkeep
 from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError
+from tenfold.core.gauge import GAUGE
 from tenfold.core.randomness import Randomness
 from tenfold.core.retry import Backoff
 
@@ -65,8 +66,8 @@ class Counted:
 class TaskStats:
     """The worker of a process in numbers: what runs, and what has happened since the process began."""
 
-    running: int
-    unwritten: int
+    running: int = field(metadata=GAUGE)
+    unwritten: int = field(metadata=GAUGE)
     """Jobs that have ended, and of which that is not written down yet."""
 
     claimed: int
