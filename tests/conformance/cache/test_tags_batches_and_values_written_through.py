@@ -227,18 +227,21 @@ def test_a_load_under_way_does_not_overwrite_what_was_written_through(lab: Make)
     asyncio.run(test())
 
 
-@pytest.mark.parametrize("other", ["write", "drop", "heard"])
+@pytest.mark.parametrize("other", ["write", "drop", "heard", "missed", "tag", "tag heard"])
 def test_two_changes_at_once_leave_nothing_because_nobody_knows_which_came_last(lab: Make, other: str) -> None:
     async def test() -> None:
-        made, one, two = lab(), Tx(), Tx()
+        made, one, two = lab(tags=["all", lambda value: [f"owner:{value}"]]), Tx(), Tx()
         made.cache.write(one, made.find, 1, "a")
         if other == "write":
             made.cache.write(two, made.find, 2, "a")
             two.commit()
         elif other == "drop":
             made.cache.drop(made.find, "a")
+        elif other == "tag":
+            made.cache.drop_tag("owner:1")
         else:
-            made.cache.heard(["link:{code}|link:a"])
+            heard = {"heard": ["link:{code}|link:a"], "missed": None, "tag heard": ["#|owner:1"]}
+            made.cache.heard(heard[other])
         one.commit()
         assert made.find.peek("a") is MISSING
 

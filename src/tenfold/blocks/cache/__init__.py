@@ -175,7 +175,8 @@ class Cache:
     def write(self, tx: Commits, function: Cached[P, T], value: T, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Write-through: with the COMMIT, `value` is what one key has here; other processes drop theirs.
 
-        When another change of that key passes at the same time, the key is dropped instead: the next reader loads.
+        When another change of that key, or of a tag of the value, passes at the same time, the key is dropped instead:
+        the next reader loads.
         """
         reader = self._reader(function)
         key = reader.key(*args, **kwargs)
@@ -241,8 +242,10 @@ class Cache:
         )
 
     def clear(self) -> None:
-        """Drops everything, loads under way included."""
+        """Drops everything; loads under way, and values that running transactions have, are not stored."""
         self._around.flights.detach_all()
+        for pending in self._around.pending:
+            pending.spoiled = True
         self._memory.clear()
 
     def adopt(self, entries: int, bytes_limit: int, eviction: Eviction = "sieve") -> None:

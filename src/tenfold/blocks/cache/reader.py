@@ -47,12 +47,14 @@ FAILURES_MAX = 1000
 
 
 class Pending:
-    """A value that a transaction stores when it commits. `spoiled` once the key was dropped by anybody meanwhile."""
+    """A value that a transaction stores when it commits. `spoiled` once the key was dropped by anybody meanwhile;
+    `since` counts the drops of tags before it (`Tags.now`)."""
 
-    __slots__ = ("__weakref__", "ident", "spoiled")
+    __slots__ = ("__weakref__", "ident", "since", "spoiled")
 
-    def __init__(self, ident: Hashable) -> None:
+    def __init__(self, ident: Hashable, since: int) -> None:
         self.ident = ident
+        self.since = since
         self.spoiled = False
 
 
@@ -339,16 +341,16 @@ class Reader:
     def pending(self, key: Hashable) -> Pending:
         """Notes that a transaction will store `key`."""
         check_sizes(self._fields, key)
-        pending = Pending((self, key))
+        pending = Pending((self, key), self._around.tags.now)
         self._around.pending.add(pending)
         return pending
 
     def written(self, key: Hashable, value: Any, pending: Pending) -> None:
-        """The transaction has committed: its value is stored, unless somebody dropped the key since its body ran."""
+        """The transaction has committed: its value is stored, unless the key or a tag was dropped since its body ran."""
         spoiled = pending.spoiled
         self.drop(key)
         if not spoiled:
-            self._store(key, self._around.tags.now, value)
+            self._store(key, pending.since, value)
 
     # -- many at once -------------------------------------------------------------------------------------------------
 
