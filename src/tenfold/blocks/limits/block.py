@@ -171,8 +171,8 @@ class Limits:
     async def count_request(self, scope: Mapping[str, Any], *, to_defer: bool = False) -> Decision | None:
         """Charges the limits whose routes and methods a request (its ASGI scope) fits; None when there are none.
 
-        `to_defer`: only those that refuse, for a request that becomes a job. Over the limit that defers, none was charged;
-        and nothing else bounds how many jobs one client makes.
+        `to_defer`: only those that refuse, for a request that becomes a job. None was charged when the one that
+        defers was over; and nothing else bounds how many jobs one client makes.
         """
         matched = self.routes.find(scope.get("method", "GET"), scope["path"]) if self.routes is not None else []
         if to_defer:
