@@ -346,7 +346,7 @@ class Reader:
         return pending
 
     def written(self, key: Hashable, value: Any, pending: Pending) -> None:
-        """The transaction has committed: its value is stored, unless the key or a tag was dropped since its body ran."""
+        """The transaction has committed: its value is stored, unless key or tag was dropped since its body ran."""
         spoiled = pending.spoiled
         self.drop(key)
         if not spoiled:
