@@ -9,6 +9,7 @@ from events_lab import Lab, Node, run, until
 
 from tenfold.blocks.events.policy import LEASE_S
 from tenfold.core.clock import ManualClock
+from tenfold.core.errors import InvalidRequest
 
 
 def counting(node: Node, **options: Any) -> None:
@@ -105,6 +106,41 @@ def test_a_holder_that_was_paused_is_refused_when_it_wakes(lab: Lab) -> None:
             await until(lambda: not paused.events.busy())
             await until(lambda: not paused.events.stats().subscribers[0].here)
             assert (await second.events.subscribers())[0].position == position
+            assert [await second.counted(code) for code in "ab"] == [1, 1]
+
+    run(work())
+
+
+def test_a_holder_that_was_paused_while_its_batch_was_cut_can_commit_nothing_of_it(lab: Lab) -> None:
+    paused, second = Node(ManualClock()), Node(ManualClock())
+    refused: list[str] = []
+
+    async def work() -> None:
+        awake = asyncio.Event()
+
+        async def sleeps(batch: list[Any]) -> None:
+            paused.given.append(batch)
+            await awake.wait()
+            for event in batch:
+                try:
+                    await paused.count(event.data["code"])
+                except InvalidRequest as error:  # a handler that goes on with the next one
+                    refused.append(error.code)
+
+        paused.events.subscriber("link.made", name="counter", wait="50ms")(sleeps)
+        counting(second, park_after=1)  # one end of a process, and the batch is halved
+        async with lab.running(paused, second):
+            await until(lambda: paused.events.stats().subscribers[0].here)
+            await asyncio.gather(paused.publish("a"), paused.publish("b"))
+            await until(lambda: paused.given)
+            assert len(paused.codes) == 2
+            paused.events._tasks[-1].cancel()  # no heartbeat any more
+            await takes_over(second)
+            await until(lambda: second.events.stats().subscribers[0].delivered == 2)
+            assert [len(batch) for batch in second.given] == [1, 1]
+            awake.set()
+            await until(lambda: not paused.events.busy())
+            assert refused == ["TF-IDEM-1"] * 2
             assert [await second.counted(code) for code in "ab"] == [1, 1]
 
     run(work())

@@ -12,11 +12,12 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from tenfold.blocks.database import Database, Transaction
 from tenfold.blocks.database.commits import commit_id
+from tenfold.blocks.database.keys import HOME_BUCKET
 from tenfold.blocks.database.own.events import tf_cursor, tf_parked
 from tenfold.blocks.database.schema import tf_commit
 from tenfold.blocks.events import log
 from tenfold.blocks.events.event import Event, event
-from tenfold.blocks.events.policy import Cursor, Sighting, may_take, parked, sighted
+from tenfold.blocks.events.policy import Cursor, Sighting, halved, may_take, parked, sighted
 from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict
 
@@ -50,7 +51,11 @@ _ASK_ALL = update(tf_parked).where(_P.name == bindparam("of")).values(again=1)
 _IN_BATCH = (_P.name == bindparam("of"), _P.batch == bindparam("in_batch"))
 _UNPARK = delete(tf_parked).where(*_IN_BATCH)
 _STILL = update(tf_parked).where(*_IN_BATCH).values(again=0, error=bindparam("new_error"))
+_SPEND = insert(tf_commit)
 _COMMITTED = select(tf_commit.c.id).where(tf_commit.c.id.in_(bindparam("ids", expanding=True))).limit(1)
+
+_CUT = b"cut"
+"""The fingerprint of transactions that a batch will never do: no handler's is like it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,7 @@ class Cursors:
         self._take = one(_take)
         self._beat = one(_beat)
         self._save = one(_save)
+        self._halve = one(_halve)
         self._release = one(_release)
         self._ask = one(_ask)
         self._finish = one(_finish)
@@ -155,15 +161,25 @@ class Cursors:
         rows = _parked_rows(cursor, events, self._clock.wall_us())
         return moved if await self._save(moved, epoch, rows) else None
 
+    async def halve(self, cursor: Cursor, epoch: int, count: int, transactions: int) -> Cursor | None:
+        """Gives the batch in hand, of `count` events, back to be taken in smaller ones; None when another one has it.
+
+        Its first `transactions` can commit nothing any more: whoever still runs it, because it was paused, is refused.
+        `Conflict`, and nothing is written, when one of them has committed.
+        """
+        smaller, now_us = halved(cursor, count), self._clock.wall_us()
+        spent = {"bucket": HOME_BUCKET, "fingerprint": _CUT, "result": "null", "at_us": now_us}
+        rows = [{"id": each, **spent} for each in _ids(cursor.scope_key, transactions)]
+        return smaller if await self._halve(smaller, epoch, rows) else None
+
     async def release(self, name: str, epoch: int) -> None:
         """Lets another process take it at once."""
         await self._release(name, epoch)
 
     async def committed(self, scope_key: str, transactions: int) -> bool:
         """Whether one of the first transactions of a batch has committed."""
-        ids = [commit_id(scope_key, ordinal) for ordinal in range(transactions)]
         async with self._database.read(consistency="strong") as db:
-            return bool(await db.all(_COMMITTED, ids=ids))
+            return bool(await db.all(_COMMITTED, ids=_ids(scope_key, transactions)))
 
     # -- parked events ------------------------------------------------------------------------------------------------
 
@@ -195,6 +211,10 @@ class Cursors:
     async def finish(self, name: str, epoch: int, batch: str, error: str | None) -> bool:
         """After a replay: the batch is gone, or parked as before with a new error. False when the lease is lost."""
         return await self._finish(name, epoch, batch, error)
+
+
+def _ids(scope_key: str, transactions: int) -> list[bytes]:
+    return [commit_id(scope_key, ordinal) for ordinal in range(transactions)]
 
 
 def _parked_event(row: Any) -> ParkedEvent:
@@ -241,6 +261,13 @@ async def _save(tx: Transaction, cursor: Cursor, epoch: int, rows: list[dict[str
         return False
     if rows:
         await tx.run_many(_PARK, rows)
+    return True
+
+
+async def _halve(tx: Transaction, cursor: Cursor, epoch: int, spent: list[dict[str, Any]]) -> bool:
+    if not await _save(tx, cursor, epoch, None):
+        return False
+    await tx.run_many(_SPEND, spent)
     return True
 
 

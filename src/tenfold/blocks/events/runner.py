@@ -16,7 +16,7 @@ from tenfold.blocks.events.event import Event
 from tenfold.blocks.events.log import EventLog
 from tenfold.blocks.events.policy import AGAIN, BEAT_S, LOOK_S, Cursor, Sighting
 from tenfold.core.clock import Clock
-from tenfold.core.errors import TenfoldError, Unavailable, UnknownOutcome
+from tenfold.core.errors import Conflict, TenfoldError, Unavailable, UnknownOutcome
 from tenfold.core.randomness import Randomness
 from tenfold.core.retry import Backoff
 
@@ -285,15 +285,26 @@ class Runner:
         if not self._events:
             self._events = await self._claimed_events(cursor)
         count = len(self._events)
-        committed = count > 1 and await self._home.cursors.committed(cursor.scope_key, max(cursor.drawn, count) + MORE)
+        most = max(cursor.drawn, count) + MORE
+        committed = count > 1 and await self._home.cursors.committed(cursor.scope_key, most)
         match policy.verdict(cursor, count, self.subscription.park_after, committed=committed):
             case "run":
                 await self._save(cursor)
             case "halve":
-                self._events = []
-                await self._save(policy.halved(cursor, count))
+                await self._halve(cursor, count, most)
             case "park":
                 await self._park(cursor)
+
+    async def _halve(self, cursor: Cursor, count: int, transactions: int) -> None:
+        try:
+            smaller = await self._home.cursors.halve(cursor, self.epoch, count, transactions)
+        except Conflict:  # one of them has committed in this moment: it cannot be cut any more
+            await self._save(cursor)
+            return
+        if smaller is None:
+            self.lost()
+            return
+        self._cursor, self._events = smaller, []
 
     async def _park(self, cursor: Cursor) -> None:
         events, self._events = self._events, []
