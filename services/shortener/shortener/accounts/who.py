@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from shortener import settings
-from shortener.accounts.keys import LINKS, QUARANTINE, RIGHTS, ApiKey, key_of
+from shortener.accounts.keys import QUARANTINE, RIGHTS, ApiKey, key_of
 from shortener.model import tf
 from shortener.refusal import Refusal
 
@@ -35,7 +35,7 @@ async def person() -> Who | None:
     return Who(session.user, str(session.get("name", "")), frozenset(RIGHTS))
 
 
-async def program(request: Request, right: str = LINKS) -> Who:
+async def program(request: Request, right: str) -> Who:
     """Whose API key the request carries; `Refusal` 401 without a key in force, 403 for one without the right."""
     who = await perhaps_program(request)
     if who is None:

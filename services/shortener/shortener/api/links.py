@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shortener import quotas
+from shortener.accounts.keys import LINKS
 from shortener.accounts.who import Who, perhaps_program, program
 from shortener.answers import Place, data, place_of
 from shortener.api.orders import checked, read_change, read_order, rfc3339
@@ -94,9 +95,9 @@ async def stats(request: Request) -> Response:
     )
 
 
-async def caller(request: Request) -> Who:
-    """Whose API key this is; its calls are counted."""
-    who = await program(request)
+async def caller(request: Request, right: str = LINKS) -> Who:
+    """Whose API key this is, if it has the right; its calls are counted."""
+    who = await program(request, right)
     await quotas.for_api(who.owner)
     return who
 

@@ -11,10 +11,9 @@ from starlette.responses import Response
 from shortener import quotas
 from shortener.abuse.reports import LONGEST, close_reports, open_reports, report
 from shortener.accounts.keys import QUARANTINE
-from shortener.accounts.who import program
 from shortener.answers import data, place_of
 from shortener.api.body import read_object, text
-from shortener.api.links import shown
+from shortener.api.links import caller, shown
 from shortener.api.orders import rfc3339
 from shortener.links.changing import quarantine, release
 from shortener.links.codes import looks_like_code
@@ -33,7 +32,7 @@ async def make_report(request: Request) -> Response:
 
 async def list_reports(request: Request) -> Response:
     """`GET /api/v1/data/reports`: what is to be looked at, the oldest first."""
-    await program(request, QUARANTINE)
+    await caller(request, QUARANTINE)
     rows: list[dict[str, Any]] = [
         {"code": each.code, "reason": each.reason, "text": each.text, "created_at": rfc3339(each.created)}
         for each in await open_reports()
@@ -43,7 +42,7 @@ async def list_reports(request: Request) -> Response:
 
 async def put(request: Request) -> Response:
     """`PUT /api/v1/data/links/CODE/quarantine`: a warning stands before the link, at once everywhere."""
-    await program(request, QUARANTINE)
+    await caller(request, QUARANTINE)
     reason = ""
     if body := await request.body():
         fields = read_object(body, request.headers.get("content-type", ""), ("reason",))
@@ -53,7 +52,7 @@ async def put(request: Request) -> Response:
 
 async def lift(request: Request) -> Response:
     """`DELETE /api/v1/data/links/CODE/quarantine`: the link leads on again."""
-    await program(request, QUARANTINE)
+    await caller(request, QUARANTINE)
     return data(shown(await decided(request.path_params["code"], None), place_of(request)))
 
 
