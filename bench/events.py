@@ -119,7 +119,7 @@ async def one_round(found: dict[str, list[float]]) -> None:
 def huey_rate() -> float:
     """Durable messages a second of a peer that keeps them in a file too."""
     with tempfile.TemporaryDirectory() as folder:
-        huey = SqliteHuey(filename=str(Path(folder) / "huey.db"), fsync=False)
+        huey = SqliteHuey(filename=str(Path(folder) / "huey.db"), fsync=True)
 
         @huey.task()
         def visit(data: Any) -> None: ...
