@@ -15,7 +15,7 @@ from sqlalchemy import MetaData
 
 from tenfold import Tenfold
 from tenfold.blocks.database import Database
-from tenfold.blocks.files import Files, Static, assets
+from tenfold.blocks.files import Files, Static, assets, static
 from tenfold.blocks.files.published import UNUSED_S, Content, Published
 from tenfold.core.clock import ManualClock
 from tenfold.core.errors import ContractError
@@ -246,6 +246,28 @@ def test_a_version_that_is_gone_is_still_served_until_nobody_used_it_for_long(tm
         assert (await new.get(old.static.url("site.css")))[0].status == 404
         assert await body_of(new, new.static.url("site.css")) == b"x"
         await new.files.stop()
+
+    run(main())
+
+
+def test_who_asks_for_all_old_versions_fills_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        monkeypatch.setattr(static, "HELD_BYTES", 3500)
+        shipped = {f"f{number}_png": bytes([number]) * 1000 for number in range(6)}
+        old = Process(tmp_path, folder(tmp_path, "v1", **shipped))
+        new = Process(tmp_path, folder(tmp_path, "v2", site_css=CSS))
+        await old.files.start()
+        await new.files.start()
+        try:
+            for _ in range(2):
+                for number in range(6):
+                    content = shipped[f"f{number}_png"]
+                    assert await body_of(new, old.static.url(f"f{number}.png")) == content
+                    assert sum(asset.held for asset in new.static._others.values()) <= 3500
+            assert len(new.static._others) == 3
+        finally:
+            await old.files.stop()
+            await new.files.stop()
 
     run(main())
 

@@ -18,7 +18,7 @@ FILES_MAX = 10_000
 HELD_FILE = 1024 * 1024
 """A larger file is read from the disk each time it is asked for."""
 HELD_BYTES = 64 * 1024 * 1024
-"""All files of a folder in memory together."""
+"""All files of a folder in memory together; and so much again of other versions of it."""
 GZIP_LEAST = 256
 CODINGS = {"br": ".br", "gzip": ".gz"}
 """Content codings, the best first, and the extension of a file that is coded so."""
@@ -42,6 +42,11 @@ class Asset:
     def kept_as(self) -> str:
         """Its name among the published contents."""
         return f"{self.digest[: names.HASH_CHARS]}{names.split(self.name)[1]}"
+
+    @property
+    def held(self) -> int:
+        """Bytes of it in memory, in all forms."""
+        return len(self.data or b"") + sum(map(len, self.coded.values()))
 
     def contents(self) -> Iterator[Content]:
         """What other processes need to serve it."""
@@ -72,7 +77,7 @@ def scan(folder: Path) -> dict[str, Asset]:
         if names.split(name)[1] in CODINGS.values() and name.rpartition(".")[0] in paths:
             continue
         asset = assets[name] = _read(name, paths, HELD_BYTES - held)
-        held += len(asset.data or b"") + sum(map(len, asset.coded.values()))
+        held += asset.held
     return assets
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tenfold.blocks.files import disk, http, names
-from tenfold.blocks.files.assets import CODINGS, HELD_FILE, Asset, scan
+from tenfold.blocks.files.assets import CODINGS, HELD_BYTES, HELD_FILE, Asset, scan
 from tenfold.blocks.files.published import Published
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError
@@ -25,7 +25,7 @@ A_MINUTE = b"public, max-age=60"
 DEPTH = 8
 """Folders within folders that hot routes reach."""
 OTHERS_KEPT = 256
-"""Contents of other versions of the code that are held in memory."""
+"""Contents of other versions of the code that are held in memory, as far as `HELD_BYTES` suffice."""
 
 
 class Asked(Protocol):
@@ -158,7 +158,7 @@ class Static:
         if asset is None:
             return self._missing()
         self._others[name] = asset
-        while len(self._others) > OTHERS_KEPT:
+        while len(self._others) > OTHERS_KEPT or sum(each.held for each in self._others.values()) > HELD_BYTES:
             self._others.popitem(last=False)
         return self._answer(request, asset, True)
 
