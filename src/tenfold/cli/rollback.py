@@ -14,7 +14,7 @@ from tenfold.cli.moving import Asked, carry_out
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_obj
 def command(context: Context, version: str | None, yes: bool, as_json: bool) -> int:
-    """Make VERSION (by default the one before the one that runs) the code that runs, as `tenfold deploy` does.
+    """Make VERSION (by default the one that served before) the code that runs, as `tenfold deploy` does.
 
     `tenfold versions` lists those that are kept. The database stays as it is: migrations that only added are no
     obstacle; after one that took something away the older code cannot run, and this says so and changes nothing.
