@@ -46,6 +46,25 @@ async def published(lab: Lab, codes: list[str]) -> None:
             await writer.publish(code)
 
 
+def test_an_error_that_no_text_column_takes_is_written_down_all_the_same(lab: Lab) -> None:
+    node = Node()
+
+    @node.events.subscriber("link.made", name="ill", park_after=1)
+    async def ill(batch: list[Any]) -> None:
+        raise OSError("no such file: \udcff\0")
+
+    async def work() -> None:
+        async with lab.running(node):
+            await node.publish("a")
+            for _ in range(2_000):
+                if parked := await node.events.parked("ill"):
+                    break
+                await asyncio.sleep(0.005)
+            assert [each.error for each in parked] == ["OSError: no such file: ? "]
+
+    run(work())
+
+
 def test_the_batch_is_halved_and_only_the_event_is_parked(lab: Lab) -> None:
     node = Node()
     ill = Poisoned(node, alone=False, batch=16, park_after=3)

@@ -204,9 +204,11 @@ class Events:
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=SOON_S)  # a handler may refuse to end
         self._tasks = []
         await _tried(runner.release() for runner in self._runners.values())  # if that fails, the leases run out
+        for runner in self._runners.values():
+            runner.lost()
         await self._recorder.stop()
 
     async def _handlers_ended(self) -> None:

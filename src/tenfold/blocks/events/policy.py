@@ -122,8 +122,13 @@ def halved(cursor: Cursor, count: int) -> Cursor:
 def failed(cursor: Cursor, error: str, now_us: int, drawn: int, *, counts: bool) -> Cursor:
     """One more run begins after one that failed. One that failed because something was away does not count."""
     attempts = cursor.attempts + 1 if counts else cursor.attempts
-    text = error.replace("\0", " ")[:ERROR_LIMIT]
-    return replace(cursor, attempts=attempts, drawn=max(cursor.drawn, drawn), error=text, failed_us=now_us)
+    found = max(cursor.drawn, drawn)
+    return replace(cursor, attempts=attempts, drawn=found, error=storable(error), failed_us=now_us)
+
+
+def storable(error: str) -> str:
+    """An error's text as every database takes it: of bounded length, without NUL and without lone surrogates."""
+    return error[:ERROR_LIMIT].replace("\0", " ").encode("utf-8", "replace").decode()
 
 
 Verdict = Literal["run", "halve", "park"]

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from tenfold.blocks.database.own.events import ERROR_LIMIT
 from tenfold.blocks.database.scope import RequestScope, enter_scope, leave_scope
 from tenfold.blocks.events import policy
 from tenfold.blocks.events.cursors import Cursors, ParkedEvent, Start
@@ -106,10 +105,12 @@ class Runner:
             try:
                 await self._turn()
                 self._trouble = 0
-            except TenfoldError as error:
+            except Exception as error:  # a subscriber never ends: nobody else would get its cursor
                 self.lost()  # what is written there is not known for sure: it is read again
                 self.error = str(error)
                 self._trouble += 1
+                if not isinstance(error, TenfoldError):
+                    logger.exception("Delivering to %s failed, and is tried again.", self.subscription.name)
                 await asyncio.sleep(AGAIN.wait_s(self._trouble, self._home.randomness))
 
     async def register(self) -> None:
@@ -119,10 +120,10 @@ class Runner:
         self._registered = True
 
     async def release(self) -> None:
-        """Gives the cursor back."""
+        """Gives the cursor back. One that is cancelled in this has it still, and can do it again."""
         if self._cursor is not None:
-            self.lost()
             await self._home.cursors.release(self.subscription.name, self.epoch)
+            self.lost()
 
     async def _turn(self) -> None:
         if not self._registered:
@@ -338,7 +339,7 @@ class Runner:
         try:
             await self._called(self._scope(batch.replace("/", "\0")), [each.event for each in parked])
         except Unfinished as failure:
-            error = f"{type(failure.error).__name__}: {failure.error}".replace("\0", " ")[:ERROR_LIMIT]
+            error = policy.storable(f"{type(failure.error).__name__}: {failure.error}")
         finally:
             self.handling = False
         if not await self._home.cursors.finish(self.subscription.name, self.epoch, batch, error):
