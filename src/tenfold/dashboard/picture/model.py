@@ -41,6 +41,8 @@ class Node(msgspec.Struct, frozen=True):
     faults: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
     values: dict[str, float] = {}
+    engine: str = ""
+    """The program behind it as people know it, where it is not its tier's: a move has two databases at once."""
 
 
 class Tier(msgspec.Struct, frozen=True):
