@@ -79,6 +79,9 @@ EFFECTS: dict[str, Effect] = {
     "files.folder": _START,  # what lies in it has to move too
     "files.quota": _LIVE,
     "files.owner_quota": _LIVE,
+    "dashboard.host": _LIVE,  # its process alone is started again
+    "dashboard.port": _LIVE,
+    "dashboard.mode": _LIVE,
 }
 """What a change of each field takes; `settings` and `nodes` stand for each one of theirs. The epoch is not compared."""
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from tenfold.core.errors import SpecError
+from tenfold.topology.dashboard import DashboardMap, dashboard_map
 from tenfold.topology.door import SELF_SIGNED, TlsSpec
 from tenfold.topology.files import FilesMap, files_map
 from tenfold.topology.limits import LimitMap, limit_map
@@ -199,6 +200,7 @@ class Map(msgspec.Struct, frozen=True):
     limits: tuple[LimitMap, ...] = ()
     sessions: SessionsMap = SessionsMap()
     files: FilesMap = FilesMap()
+    dashboard: DashboardMap = DashboardMap()
 
     def of_role(self, role: str) -> tuple[NodeMap, ...]:
         """The nodes of one tier."""
@@ -272,6 +274,7 @@ def _map(spec: Spec, root: str, state: str, previous: Map | None) -> Map:
         limits=tuple(limit_map(limit) for limit in spec.limits),
         sessions=sessions_map(spec.sessions),
         files=files_map(spec.files),
+        dashboard=dashboard_map(spec.dashboard),
     )
     return msgspec.structs.replace(made, step=step_of(made))
 

@@ -21,6 +21,7 @@ from msgspec import Struct, field
 from tenfold.core.errors import SpecError
 from tenfold.core.redact import Secret
 from tenfold.core.units import escaped, shown
+from tenfold.topology.dashboard import DashboardSpec
 from tenfold.topology.door import ROUTES_MAX, BalancerSpec, RouteSpec, TlsSpec, faults_of
 from tenfold.topology.files import FilesSpec
 from tenfold.topology.limits import LIMITS_MAX, LimitSpec, faults_of_limits, limit_map
@@ -244,6 +245,7 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     files: FilesSpec = field(default_factory=FilesSpec)
     log: LogSpec = field(default_factory=LogSpec)
     metrics: MetricsSpec = field(default_factory=MetricsSpec)
+    dashboard: DashboardSpec = field(default_factory=DashboardSpec)
     balancer: BalancerSpec = field(default_factory=BalancerSpec)
     tls: TlsSpec = field(default_factory=TlsSpec)
     routes: tuple[RouteSpec, ...] = ()
@@ -265,6 +267,7 @@ TABLES: Mapping[str, type[Struct]] = {
     "files": FilesSpec,
     "log": LogSpec,
     "metrics": MetricsSpec,
+    "dashboard": DashboardSpec,
     "balancer": BalancerSpec,
     "tls": TlsSpec,
 }

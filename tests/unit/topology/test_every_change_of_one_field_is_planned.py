@@ -35,6 +35,7 @@ EXPECTED: dict[str, Effect] = {
     **dict.fromkeys(["balancer.compression", "balancer.header_timeout_s", "balancer.slow_start_s"], LIVE),
     **dict.fromkeys(["sessions.idle_s", "sessions.lifetime_s", "sessions.cookie", "sessions.secure"], LIVE),
     **dict.fromkeys(["files.quota", "files.owner_quota"], LIVE),
+    **dict.fromkeys(["dashboard.host", "dashboard.port", "dashboard.mode"], LIVE),
     **dict.fromkeys(["public.tls", "routes", "limits", "workers.processes"], LIVE),
 }
 

@@ -30,7 +30,7 @@ def test_the_file_of_the_first_version_is_still_the_map_of_its_spec() -> None:
     current = map_of(spec, root=ROOT, state=STATE, previous=None, after=6)
     assert decode(GOLDEN.read_bytes(), "map.json") == current
     assert set(json.loads(encode(current))) - set(json.loads(GOLDEN.read_bytes())) == {
-        "balancer", "files", "limits", "metrics", "routes", "sessions", "workers"
+        "balancer", "dashboard", "files", "limits", "metrics", "routes", "sessions", "workers"
     }  # fmt: skip
 
 
@@ -87,6 +87,7 @@ def test_every_value_of_the_spec_arrives_in_the_map() -> None:
     [files]\nfolder = "/big/files"\nquota = "45GB"\nowner_quota = "46MB"
     [log]\nrotate_size = "37MB"\nkeep = 38\nlevel = "error"
     [metrics]\notlp = "http://collector:4318/v1/metrics"\nevery = "40s"
+    [dashboard]\nhost = "::1"\nport = 47\nmode = "read-only"
     [settings]\nx = 39
     [balancer]\nstrategy = "client-address"\nweights = [3, 1]\nserver_connections = 41\nqueue = 42\ncompression = false
     header_timeout = "43s"\nslow_start = "44s"
@@ -118,6 +119,7 @@ def test_every_value_of_the_spec_arrives_in_the_map() -> None:
         "metrics": {"otlp": "http://collector:4318/v1/metrics", "every_s": 40.0},
         "sessions": {"idle_s": 28800.0, "lifetime_s": 777600.0, "cookie": "who", "secure": "always"},
         "files": {"folder": "/big/files", "quota": 45 * 1024**3, "owner_quota": 46 * 1024**2},
+        "dashboard": {"host": "::1", "port": 47, "mode": "read-only"},
         "settings": {"x": 39},
         "nodes": ({"name": "web-1", "role": "web", "host": "local", "address": "", "version": "", "traffic": "on"},),
         "balancer": {
@@ -321,7 +323,7 @@ FULL = json.loads(GOLDEN_DOOR.read_bytes())
 PATHS = every_path(FULL)
 # What has a default may be missing: files of versions before it have none.
 OPTIONAL = {
-    *(path for path in PATHS if path[0] in ("balancer", "workers", "metrics", "limits", "sessions", "files")),
+    *(path for path in PATHS if path[0] in ("balancer", "workers", "metrics", "limits", "sessions", "files", "dashboard")),
     ("routes",),
     *(path for path in PATHS if path[0] == "settings" and len(path) > 1),
     *(path for path in PATHS if isinstance(path[-1], int)),

@@ -208,6 +208,10 @@ BEYOND: list[tuple[str, str, str]] = [
     ("metrics", "otlp", '"collector:4318"'),
     ("metrics", "otlp", '"http://user:word@collector/"'),
     ("metrics", "every", '"0s"'),
+    ("dashboard", "host", '"a b"'),
+    ("dashboard", "port", "-1"),
+    ("dashboard", "port", "65536"),
+    ("dashboard", "mode", '"on"'),
     ("public", "port", "0x" + "f" * 5000),
     ("balancer", "strategy", '"random"'),
     ("balancer", "weights", "[1, 0]"),
@@ -370,6 +374,11 @@ AT_THE_BOUND: list[tuple[str, str, str, Any]] = [
     ("log", "keep", "1", 1),
     ("log", "keep", "1000", 1000),
     ("log", "level", '"debug"', "debug"),
+    ("dashboard", "host", '"::"', "::"),
+    ("dashboard", "port", "0", 0),
+    ("dashboard", "port", "65535", 65535),
+    ("dashboard", "mode", '"read-only"', "read-only"),
+    ("dashboard", "mode", '"off"', "off"),
     ("metrics", "otlp", '"https://otel.example.com:4318/v1/metrics"', "https://otel.example.com:4318/v1/metrics"),
     ("metrics", "every", '"1s"', 1.0),
     ("metrics", "every", '"1h"', 3600.0),
@@ -486,7 +495,8 @@ def test_a_list_of_tables_is_not_a_table() -> None:
 
 
 def test_a_key_above_all_tables_is_told_where_it_belongs() -> None:
-    for key, homes in (("processes", "[web] or [workers]"), ("port", "[public] or [tls]"), ("strip", "[[route]]")):
+    ports = "[public] or [dashboard] or [tls]"
+    for key, homes in (("processes", "[web] or [workers]"), ("port", ports), ("strip", "[[route]]")):
         said = f'unknown key "{key}" at the top of the file; it belongs under {homes}.'
         assert refusal(f"{key} = 1\n" + SERVICE) == said
     assert refusal("zzz = 1\n" + SERVICE).startswith(
