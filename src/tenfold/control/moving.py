@@ -82,7 +82,10 @@ class Moving:
 
     async def told(self, state: State) -> wire.Message | None:
         """The last move with its progress, for the command line; None when there was none."""
-        return {**facts_of(state), "progress": await self._progress(), "problem": self._problem} if state.id else None
+        if not state.id:
+            return None
+        words = {"title": state.title, "says": state.says, "held_since_us": state.held_since_us}
+        return {**facts_of(state), **words, "progress": await self._progress(), "problem": self._problem}
 
     def brief(self) -> wire.Message | None:
         """The open move in a few words, for `status`."""

@@ -49,7 +49,8 @@ def facts_of(state: State) -> dict[str, Any]:
     """A move as it is told: times in microseconds, `held_ms` at most."""
     facts = asdict(state)
     held_ms = round(facts.pop("held_us") / 1000, 1)
-    facts.pop("held_since_us")
+    for name in ("held_since_us", "title", "says"):
+        facts.pop(name)  # only the open move tells them: all moves together have to fit into one answer
     told = dict(facts["facts"])
     told.setdefault("held_ms", held_ms)
     seconds = (state.ended_us - state.begun_us) / 1e6 if state.ended_us else None

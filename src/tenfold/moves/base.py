@@ -101,7 +101,7 @@ class Kind:
     """The kinds of a move's records in the journal, in the order in which they may come."""
 
     BEGIN = "move.begin"
-    """`id`, `move`, `stages`, `holds`, `no_return`, `facts`: a move is open from here on."""
+    """`id`, `move`, `title`, `stages`, `says`, `holds`, `no_return`, `facts`: a move is open from here on."""
     TERM = "move.term"
     """A mover takes over: its epoch fences those before it."""
     INTENT = "move.intent"
@@ -130,7 +130,10 @@ class State:
 
     id: str = ""
     move: str = ""
+    title: str = ""
     stages: tuple[str, ...] = ()
+    says: tuple[str, ...] = ()
+    """What each stage does, in the order of `stages`; empty in journals of versions that did not write it."""
     holds: tuple[str, ...] = ()
     no_return: str = ""
     begun: tuple[str, ...] = ()
@@ -207,7 +210,9 @@ def _begin(_state: State, data: Mapping[str, Any], at_us: int) -> State:
     return State(
         id=str(data["id"]),
         move=str(data["move"]),
+        title=str(data.get("title", "")),
         stages=tuple(data["stages"]),
+        says=tuple(data.get("says", ())),
         holds=tuple(data.get("holds", ())),
         no_return=str(data["no_return"]),
         facts=dict(data.get("facts", {})),

@@ -225,6 +225,7 @@ def opening(move: Move, move_id: str) -> dict[str, Any]:
         "move": move.name,
         "title": move.title,
         "stages": [stage.name for stage in move.stages],
+        "says": [stage.says for stage in move.stages],
         "holds": [stage.name for stage in move.stages if stage.holds_writes],
         "no_return": move.no_return,
         "facts": dict(move.facts),
