@@ -89,6 +89,25 @@ class _started:  # noqa: N801 - used as a function
     async def __aexit__(self, *exc: object) -> None: ...
 
 
+def test_a_service_that_is_opened_again_on_another_database_fires_there_too(kit: Kit, tmp_path: Path) -> None:
+    clock = Ahead()
+    process = cronned(clock)
+
+    async def fires(folder: Path) -> None:
+        folder.mkdir()
+        async with opened(process, kit, folder, work=False):
+            await process.tasks._crons.step()
+            clock.advance(MINUTE)
+            await process.tasks._crons.step()
+            assert jobs(kit) == 1
+
+    async def work() -> None:
+        await fires(tmp_path / "one")
+        await fires(tmp_path / "other")
+
+    run(work())
+
+
 def test_a_cron_runs_its_task(kit: Kit, tmp_path: Path) -> None:
     clock, seen = Ahead(), asyncio.Event()
     process = Process(clock)

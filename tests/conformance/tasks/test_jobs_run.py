@@ -132,6 +132,46 @@ def test_a_kept_result_goes_when_its_time_is_over(kit: Kit, tmp_path: Path) -> N
     run(work())
 
 
+def test_kept_results_are_removed_as_fast_as_they_come(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenfold.blocks.tasks.upkeep.TOGETHER", 2)
+    here = Process()
+
+    @here.tasks.task(keep="1h")
+    async def brief() -> int:
+        return 1
+
+    async def work() -> None:
+        async with opened(here, kit, tmp_path):
+            for _ in range(5):
+                await brief.enqueue()
+            await until(lambda: here.tasks.stats().finished == 5)
+            await asyncio.to_thread(kit.outside, "UPDATE tf_job SET rank = rank - 3600000000")
+            await here.tasks.worker.upkeep.tidy()
+            assert kit.outside("SELECT count(*) FROM tf_job") == [(0,)]
+
+    run(work())
+
+
+def test_a_progress_text_that_no_column_takes_keeps_no_job_from_its_end(kit: Kit, tmp_path: Path) -> None:
+    here = Process()
+
+    @here.tasks.task(keep="1h")
+    async def told() -> None:
+        here.tasks.current().progress(0.5, "no such file: \udcff\0")
+
+    async def work() -> None:
+        async with opened(here, kit, tmp_path):
+            job = await told.enqueue()
+            await until(lambda: here.tasks.stats().finished == 1)
+            found = await here.tasks.status(job)
+            assert found is not None
+            assert (found.state, found.text) == ("done", "no such file: ?")
+
+    run(work())
+
+
 def test_a_delayed_job_runs_when_it_is_due_and_not_before(kit: Kit, tmp_path: Path) -> None:
     here, seen = Process(), []
 

@@ -66,6 +66,8 @@ def test_a_duration_that_is_none_names_the_option() -> None:
     assert duration_us("1m30s", "timeout") == 90_000_000
     with pytest.raises(ContractError, match="timeout"):
         duration_us("soon", "timeout")
+    with pytest.raises(ContractError, match="100 years"):
+        duration_us("99999999999d", "delay")
 
 
 def test_a_worker_is_dead_when_its_beat_stands_still_for_long_enough() -> None:

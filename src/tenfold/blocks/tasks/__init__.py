@@ -61,6 +61,7 @@ class Tasks:
     async def start(self) -> None:
         """Begins to look for jobs, if this process works."""
         self._enqueueing.names.renew()
+        self._crons.forget()
         self.worker.start()
 
     async def stop(self) -> None:
@@ -216,7 +217,9 @@ class Tasks:
 
     async def replay(self, job: str | Task[Any, Any]) -> int:
         """Makes a dead letter ready again by its id, or all of a task; how many."""
-        count = await self._store.replay_all(job.name) if isinstance(job, Task) else await self._store.replay(job)
+        if isinstance(job, Task):
+            return await self.replay_named(job.name)
+        count = await self._store.replay(job)
         if count:
             self._bell.ring(URGENT)
         return int(count)
@@ -225,7 +228,7 @@ class Tasks:
         """Makes all dead letters of a task ready again, also of one that the code does not have any more; how many."""
         if count := await self._store.replay_all(name):
             self._bell.ring(URGENT)
-        return int(count)
+        return count
 
     async def counts(self) -> list[QueueCounts]:
         """How many jobs of each queue are in each state."""

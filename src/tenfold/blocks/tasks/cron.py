@@ -112,6 +112,11 @@ class Crons:
         self._look = database.transaction(isolation="read committed")(self._looked_up)
         self._fire = database.transaction(isolation="read committed")(self._fires)
 
+    def forget(self) -> None:
+        """Begins anew: when each one fired is in the database, and another one may be open now."""
+        self._fired.clear()
+        self._next.clear()
+
     async def step(self) -> float:
         """Fires what is due; seconds until there may be more."""
         waits = [NET_S]

@@ -27,6 +27,11 @@ class Told(msgspec.Struct, omit_defaults=True):
     result: Any = msgspec.UNSET
 
 
+def storable(text: str) -> str:
+    """A text that a row can hold: of bounded length, without NUL and without lone surrogates."""
+    return text[:TOLD_TEXT].replace("\x00", "").encode("utf-8", "replace").decode()
+
+
 def telling(told: Told) -> str:
     """As the row stores it; empty for nothing."""
     encoded = msgspec.json.encode(told)
@@ -97,7 +102,7 @@ class Job:
 
     def progress(self, share: float, text: str = "") -> None:
         """Says how far it is (0 to 1); written within a second, and never more often than that."""
-        self.told = Told(progress=min(max(float(share), 0.0), 1.0), text=text[:TOLD_TEXT])
+        self.told = Told(progress=min(max(float(share), 0.0), 1.0), text=storable(text))
         self.dirty = True
 
     def snooze(self, delay: str | float) -> None:

@@ -32,6 +32,9 @@ LOOK_LIMIT_S = 4.0
 SLACK_US = 2_000_000
 """How far below the first job of a claim the next one begins to look."""
 
+LONGEST_S = 100 * 365 * 86_400
+"""Of any duration: beyond some, times do not fit into a row, and a row that nobody can write holds up others."""
+
 NOWHERE = -(2**62)
 """Below every rank."""
 
@@ -105,9 +108,12 @@ class Retry:
 def duration_us(value: str | float, what: str) -> int:
     """Microseconds of a duration in a task's options; `ContractError` names the option."""
     try:
-        return round(parse_duration(value) * 1e6)
+        seconds = parse_duration(value)
     except UsageError as error:
         raise ContractError(f"{what}: {error.message}", code="TF-TASK-OPTIONS") from None
+    if seconds > LONGEST_S:
+        raise ContractError(f"{what} is {value!r}; allowed: up to 100 years.", code="TF-TASK-OPTIONS")
+    return round(seconds * 1e6)
 
 
 class Silence:

@@ -15,7 +15,7 @@ from tenfold.blocks.database.scope import RequestScope, enter_scope
 from tenfold.blocks.database.token import Token
 from tenfold.blocks.tasks import statements as sql
 from tenfold.blocks.tasks.finishing import Finish
-from tenfold.blocks.tasks.job import TOLD_TEXT, Ending, Job, Told, enter_job, telling
+from tenfold.blocks.tasks.job import Ending, Job, Told, enter_job, storable, telling
 from tenfold.blocks.tasks.policy import State
 from tenfold.blocks.tasks.task import Task
 from tenfold.core.clock import Clock
@@ -87,12 +87,11 @@ class Running:
                 result = await task.function(*args, **kwargs)
             else:
                 result = await self._beside(job, task, args, kwargs)
+            self._returned(job, task, result)  # here, so that what cannot be written down fails the job
         except asyncio.CancelledError:
             self._interrupted(job, task)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a task function raises is its failure
             self._failed(job, task, error)
-        else:
-            self._returned(job, task, result)
         finally:
             del self.jobs[runner]
             self._ended(job)
@@ -187,8 +186,7 @@ class Running:
                 log.error("Job %s (%s) failed after it was completed.", job.id, job.name, exc_info=error)
             return
         retry = task.options.retry
-        text = f"{type(error).__name__}: {error}"[:TOLD_TEXT].replace("\x00", "")
-        text = text.encode("utf-8", "replace").decode()
+        text = storable(f"{type(error).__name__}: {error}")
         if retry.goes_on(job.attempt, error):
             wait_s = retry.wait_s(job.attempt, self._randomness)
             log.info("Job %s (%s), attempt %d, failed: %s", job.id, job.name, job.attempt, text)

@@ -115,19 +115,25 @@ DUE = (
         )
     )
     .values(state=int(State.READY), rank=job.due_us - job.priority * AGE_US)
+    .returning(job.id)
 )
+"""It returns what it changed, as `FORGET` does: SQLite counts nothing for a statement that begins with WITH."""
 NEXT_DUE = select(func.min(job.rank)).where(job.state == int(State.SCHEDULED))
-FORGET = delete(tf_job).where(
-    job.id.in_(
-        select(
-            select(job.id)
-            .where(job.state == int(State.DONE), job.rank <= bindparam("now"))
-            .limit(bindparam("count"))
-            .with_for_update(skip_locked=True)
-            .cte("old")
-            .c.id
+FORGET = (
+    delete(tf_job)
+    .where(
+        job.id.in_(
+            select(
+                select(job.id)
+                .where(job.state == int(State.DONE), job.rank <= bindparam("now"))
+                .limit(bindparam("count"))
+                .with_for_update(skip_locked=True)
+                .cte("old")
+                .c.id
+            )
         )
     )
+    .returning(job.id)
 )
 KNOWN_AGAIN = (
     update(tf_job)

@@ -260,6 +260,8 @@ class Worker:
         wanted = min(self._free(), BATCH)
         me = self.leases.id
         async with self._claiming:
+            if not self.on:  # it was turned off while it waited for room: nobody would see what this claims
+                return 0.0
             rows, may_be_more = await self.claiming.claim(me, wanted)
             for row in rows:
                 self._begin(row, wanted_here=self.on and self.leases.id == me)

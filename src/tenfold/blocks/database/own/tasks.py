@@ -11,7 +11,7 @@ from tenfold.blocks.database.types import Int64, Text
 PAYLOAD_LIMIT = 65_536
 """Bytes of a job's arguments as JSON."""
 
-TOLD_LIMIT = 70_000
+TOLD_LIMIT = 80_000
 """Characters of what a job left behind: its error, its progress, its kept result."""
 
 MIGRATION = OwnMigration(
