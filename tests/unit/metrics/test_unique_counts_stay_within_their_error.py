@@ -23,7 +23,7 @@ def draws(count: int, seed: int = 0) -> list[int]:
 @pytest.mark.parametrize("count", [0, 1, 100, EXACT])
 def test_few_are_counted_exactly(count: int) -> None:
     made = sketch_of(draws(count) * 2)
-    assert (made.count(), made.is_exact, bool(made)) == (count, True, count > 0)
+    assert (made.count(), bool(made)) == (count, count > 0)
 
 
 @pytest.mark.parametrize("count", [EXACT + 1, 10_000, 2.5 * M, 5 * M, 150_000])

@@ -24,8 +24,6 @@ from tenfold.topology.map import Map
 
 __all__ = ["LineHandler", "Log", "LogStats", "of_record"]
 
-_ERROR = LEVELS["error"]
-
 
 @dataclass(frozen=True, slots=True)
 class LogStats:

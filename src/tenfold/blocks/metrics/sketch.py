@@ -65,11 +65,6 @@ class Sketch:
     def __bool__(self) -> bool:
         return self._few is None or bool(self._few)
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether `count` is the number itself."""
-        return self._few is not None
-
     def count(self) -> int:
         """How many different hashes there were."""
         return len(self._few) if self._few is not None else round(_estimate(self._registers))
