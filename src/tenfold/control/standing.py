@@ -42,7 +42,7 @@ def facts_of(place: Place, keeper: KeeperClient, *, jobs: bool = False) -> Facts
 
     `state` is `running`, `starting`, `failed`, `degraded` (something does not run that should) or `stopped`. `nodes`
     are the web servers with their version, traffic and private address, `workers` what runs jobs beside them (without
-    any the web servers do), `balancers` what stands before them; `public` says which of them has the door, `waiting`
+    any the web servers do), `balancers` what stands before them, `others` the nodes of further tiers; `public` says which of them has the door, `waiting`
     what tenfold.toml asks for that has no effect on this step. With `jobs`, `jobs` says how many wait, run and are
     dead, which costs the database a query.
     """
@@ -72,6 +72,7 @@ def facts_of(place: Place, keeper: KeeperClient, *, jobs: bool = False) -> Facts
         "routes": [msgspec.to_builtins(route) for route in current.routes] if current else [],
         "waiting": list(waiting(current)) if current else [],
         "engines": _engines(children),
+        "others": _others(current, children),
         "database": _database(current),
         "move": _open_move(place, controller),
     }
@@ -149,6 +150,17 @@ def _engines(children: list[wire.Message]) -> list[Facts]:
     """The servers of programs that are not ours, such as the database's."""
     names = ("node", "pid", "state", "restarts", "crash_loop", "exit_code")
     return [{name: fact[name] for name in names} for fact in children if role_of(fact["node"]) == "database"]
+
+
+def _others(current: Map | None, children: list[wire.Message]) -> list[Facts]:
+    """The nodes of the map that are none of those above, with their role: of a tier that only the map knows yet."""
+    told = ("web", "worker", "balancer", "database")
+    nodes = {node.name: node.role for node in current.nodes if node.role not in told} if current else {}
+    return [
+        {**{name: fact[name] for name in _KEEPER}, "role": nodes[fact["node"]]}
+        for fact in children
+        if fact["node"] in nodes
+    ]
 
 
 def _database(current: Map | None) -> Facts | None:
