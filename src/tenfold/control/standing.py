@@ -42,9 +42,9 @@ def facts_of(place: Place, keeper: KeeperClient, *, jobs: bool = False) -> Facts
 
     `state` is `running`, `starting`, `failed`, `degraded` (something does not run that should) or `stopped`. `nodes`
     are the web servers with their version, traffic and private address, `workers` what runs jobs beside them (without
-    any the web servers do), `balancers` what stands before them, `others` the nodes of further tiers; `public` says which of them has the door, `waiting`
-    what tenfold.toml asks for that has no effect on this step. With `jobs`, `jobs` says how many wait, run and are
-    dead, which costs the database a query.
+    any the web servers do), `balancers` what stands before them, `others` the nodes of further tiers; `public` says
+    which of them has the door, `waiting` what tenfold.toml asks for that has no effect on this step. With `jobs`,
+    `jobs` says how many wait, run and are dead, which costs the database a query.
     """
     current = place.read_map()
     runs = _keeper_facts(keeper)
