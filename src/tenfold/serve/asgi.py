@@ -39,7 +39,7 @@ from tenfold.serve.health import ALIVE, INTERNAL_PATHS, metrics_response, readin
 from tenfold.serve.hot import Handler, HotRoutes, Request, Response
 from tenfold.serve.lifespan import lifespan
 from tenfold.serve.limiting import answered, counted
-from tenfold.serve.metrics import HttpMetrics
+from tenfold.serve.metrics import INTERNAL, HttpMetrics
 from tenfold.serve.numbers import Numbers
 from tenfold.serve.problem import problem_response
 from tenfold.serve.replay import is_passing, wait_before
@@ -274,7 +274,7 @@ class TenfoldASGI:
         scope = exchange.scope
         path = scope["path"]
         if path in INTERNAL_PATHS:
-            exchange.route = "internal"
+            exchange.route = INTERNAL
             await self._internal(exchange, path)
             return True
         found = self._routes.find(path)

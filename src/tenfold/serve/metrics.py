@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tenfold.blocks.database import Holding
+from tenfold.core.spread import Durations
 from tenfold.serve.families import Family, gathered
 
 if TYPE_CHECKING:
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the duration histogram, in seconds."""
+
+INTERNAL = "internal"
+"""The route class of what Tenfold itself is asked: health and numbers."""
+
+SERVER_ERRORS = 5
+"""The class of statuses that say that the service failed."""
 
 METRICS_CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -83,6 +90,20 @@ class HttpMetrics:
         for series in self._series.values():
             totals = [total + count for total, count in zip(totals, series.buckets, strict=True)]
         return totals
+
+    def of_users(self) -> tuple[Durations, int]:
+        """How long the answers took that were not `internal`, and how many of them had a status of 500 and above."""
+        took, failed = Durations(BUCKETS_S), 0
+        for (route, _, status_class), series in self._series.items():
+            if route != INTERNAL:
+                took.merge(series.buckets, series.sum_s)
+                failed += series.count if status_class >= SERVER_ERRORS else 0
+        return took, failed
+
+    @property
+    def turned_away(self) -> int:
+        """What was turned away before it was a request, for whatever reason."""
+        return sum(self._refused.values())
 
     def _series_for(self, route: str, method: str, status_class: int) -> Series:
         known = method if method in _METHODS else "other"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import uvloop
 
 from tenfold.core.errors import TenfoldError, Unavailable, UsageError
@@ -23,6 +24,8 @@ from tenfold.serve.errorlog import error_line, log_to_stderr
 from tenfold.serve.loading import load_app
 from tenfold.serve.node import Facts
 from tenfold.serve.pace import gently
+from tenfold.serve.telling import Lateness, cache_numbers, cpu_s, job_numbers, resident
+from tenfold.serve.told import HttpNumbers, NodeNumbers
 from tenfold.topology.map import Map, NodeMap
 
 EXIT_CANNOT_START = 3
@@ -56,6 +59,7 @@ class ServiceProcess:
         self._map = current
         self._app = app
         self._version = version_of(current, environment.node)
+        self._lateness = Lateness(MAP_LOOK_EVERY_S)
         self._stamp: tuple[int, int] | None = None  # the file may have been replaced since `current` was read
         app.adopt(current)
         app.runtime.on_fatal(self._die)
@@ -77,6 +81,10 @@ class ServiceProcess:
     async def _prepared(self) -> None:
         """Returns when what the map wants opened is open."""
         await self._app.runtime.prepared(PREPARE_S)
+
+    def _answers(self) -> HttpNumbers | None:
+        """The requests of this process; None when it takes none."""
+        return None
 
     def _last_words(self) -> None:
         """Writes what would be lost when the process ends now."""
@@ -102,6 +110,22 @@ class ServiceProcess:
             "held_total": holding.total,
             "held_longest_ms": round(holding.longest_s * 1000, 1),
         }
+
+    async def _numbers(self, _: Facts) -> Facts:
+        """What this process has counted (`tenfold.serve.told.NodeNumbers`)."""
+        collectors, node = self._app.runtime.collectors(), self._node
+        numbers = NodeNumbers(
+            node=self._environment.node,
+            role=node.role if node else "",
+            pid=os.getpid(),
+            cpu_s=cpu_s(),
+            memory=resident(),
+            loop_late_s=self._lateness.worst_s,
+            http=self._answers(),
+            cache=cache_numbers(collectors),
+            jobs=job_numbers(collectors),
+        )
+        return dict(msgspec.to_builtins(numbers))
 
     async def _adopt(self, request: Facts) -> Facts:
         self._take_over(read_map(self._environment.map_path))
@@ -129,6 +153,13 @@ class ServiceProcess:
             self._map = new
             self._took_over(new)
             log.info("Adopted the map of epoch %d.", new.epoch)
+
+    async def _look_soon(self) -> None:
+        """Looks at the map file in `MAP_LOOK_EVERY_S`; by how much later that was, the loop is late."""
+        slept = self._app.runtime.clock.monotonic()
+        await asyncio.sleep(MAP_LOOK_EVERY_S)
+        self._lateness.woke(self._app.runtime.clock.monotonic() - slept)
+        self._look()
 
     def _look(self) -> None:
         """Looks at the map file, and adopts it when it was replaced."""

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import msgspec
 
+from tenfold.core.spread import Spread
 
-class Spread(msgspec.Struct, frozen=True):
-    """How long something took, as counts by bucket: one more count than bounds, for what took longer than all.
-
-    `bounds_s` are upper bounds in seconds, ascending; `sum_s` is the time of all together, in seconds.
-    """
-
-    bounds_s: tuple[float, ...] = ()
-    counts: tuple[int, ...] = ()
-    sum_s: float = 0.0
+__all__ = [
+    "CacheNumbers", "DatabaseNumbers", "HttpNumbers", "JobNumbers", "NodeNumbers", "Spent", "Spread", "Told",
+]  # fmt: skip
 
 
 class HttpNumbers(msgspec.Struct, frozen=True):
-    """Requests of one web process."""
+    """Requests of one web process, without those that Tenfold itself asks for (`/healthz`, `/readyz`, `/metrics`)."""
 
     answered: int = 0
     failed: int = 0

@@ -27,9 +27,11 @@ from tenfold.serve.environment import Environment, inherited_listener
 from tenfold.serve.metrics import BUCKETS_S
 from tenfold.serve.node import Facts, NodeSocket
 from tenfold.serve.private import PrivateProtocol
-from tenfold.serve.process import MAP_LOOK_EVERY_S, PREPARE_S, ServiceProcess, run_process
+from tenfold.serve.process import PREPARE_S, ServiceProcess, run_process
 from tenfold.serve.protocol import SWEEP_S, WebProtocol
 from tenfold.serve.settings import settings_of
+from tenfold.serve.telling import http_numbers
+from tenfold.serve.told import HttpNumbers
 from tenfold.topology.map import Map
 
 LEAVE_IN_FLIGHT_S = 2
@@ -86,6 +88,7 @@ class WebProcess(ServiceProcess):
         operations = {
             "status": self._status,
             "durations": self._durations,
+            "numbers": self._numbers,
             "map": self._adopt,
             "drain": self._begin_drain,
             "call_back": self._call_back,
@@ -130,6 +133,10 @@ class WebProcess(ServiceProcess):
     async def _durations(self, _: Facts) -> Facts:
         return {"pid": os.getpid(), "bounds": BUCKETS_S, "counts": self._app.metrics.durations()}
 
+    def _answers(self) -> HttpNumbers:
+        app = self._app
+        return http_numbers(app.metrics, app.runtime.collectors(), len(self._server.server_state.connections))
+
     def _front(self) -> Facts:
         node = self._node
         public, private = self._doors.public, self._doors.private
@@ -167,8 +174,7 @@ class WebProcess(ServiceProcess):
         loop = asyncio.get_running_loop()
         swept = loop.time()
         while True:
-            await asyncio.sleep(MAP_LOOK_EVERY_S)
-            self._look()
+            await self._look_soon()
             self._open_doors()
             now = loop.time()
             if now - swept >= SWEEP_S:

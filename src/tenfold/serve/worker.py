@@ -18,7 +18,7 @@ from tenfold.serve.asgi import TenfoldASGI
 from tenfold.serve.environment import Environment
 from tenfold.serve.lifespan import InnerLifespan
 from tenfold.serve.node import Facts, NodeSocket
-from tenfold.serve.process import MAP_LOOK_EVERY_S, ServiceProcess, run_process
+from tenfold.serve.process import ServiceProcess, run_process
 from tenfold.serve.settings import settings_of
 from tenfold.topology.map import Map
 
@@ -44,7 +44,13 @@ class WorkerProcess(ServiceProcess):
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._leave)
         loop.add_signal_handler(signal.SIGINT, self._interrupted)
-        operations = {"status": self._status, "map": self._adopt, "drain": self._begin_drain, "jobs": self._jobs}
+        operations = {
+            "status": self._status,
+            "numbers": self._numbers,
+            "map": self._adopt,
+            "drain": self._begin_drain,
+            "jobs": self._jobs,
+        }
         node = NodeSocket(self._environment.socket_path, operations)
         await node.start()
         watch = loop.create_task(self._watch())
@@ -109,8 +115,7 @@ class WorkerProcess(ServiceProcess):
     async def _watch(self) -> None:
         """Looks at the map file in case no keeper pushes."""
         while True:
-            await asyncio.sleep(MAP_LOOK_EVERY_S)
-            self._look()
+            await self._look_soon()
 
     def _leave(self) -> None:
         self._app.leaving = "The process is leaving: it finishes the jobs that it has begun."

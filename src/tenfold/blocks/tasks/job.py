@@ -67,9 +67,8 @@ class Job:
     """
 
     __slots__ = (
-        "asked", "attempt", "bucket", "crashes", "deadline", "dirty", "ending", "epoch", "id", "lane", "late", "later",
-        "name", "payload", "queue", "rank", "runner", "snoozed_us", "task", "told",
-        "trace",
+        "asked", "attempt", "bucket", "crashes", "deadline", "dirty", "ending", "epoch", "failed", "id", "lane", "late",
+        "later", "name", "payload", "queue", "rank", "runner", "snoozed_us", "task", "told", "trace",
     )  # fmt: skip
 
     def __init__(self, row: Any) -> None:
@@ -91,6 +90,7 @@ class Job:
         self.late = False
         self.later = False
         self.ending = Ending.RUNNING
+        self.failed = False
         self.snoozed_us: int | None = None
         self.told: Told | None = None
         self.dirty = False

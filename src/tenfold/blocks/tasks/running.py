@@ -67,6 +67,7 @@ class Running:
         try:
             args, kwargs = task.codec.decode(job.payload)
         except (msgspec.MsgspecError, ContractError) as error:
+            job.failed = True
             self._dead(job, f"Its arguments do not fit the function any more: {error}")
             return
         job.deadline = self._clock.monotonic() + task.options.timeout_us / 1e6
@@ -185,6 +186,7 @@ class Running:
             if job.ending is Ending.COMPLETED:
                 log.error("Job %s (%s) failed after it was completed.", job.id, job.name, exc_info=error)
             return
+        job.failed = True
         retry = task.options.retry
         text = storable(f"{type(error).__name__}: {error}")
         if retry.goes_on(job.attempt, error):

@@ -58,6 +58,8 @@ class Counted:
 
     claimed: int = 0
     finished: int = 0
+    failed: int = 0
+    completed: int = 0
     stale: int = 0
     failed_steps: int = 0
 
@@ -73,6 +75,12 @@ class TaskStats:
     claimed: int
     finished: int
     """Attempts of which the end was written down: done, failed, snoozed or given back."""
+
+    failed: int
+    """Of these, how many failed."""
+
+    completed: int
+    """Attempts that a transaction of their own completed."""
 
     stale: int
     """Attempts of which the end was thrown away, because somebody else had the job."""
@@ -217,6 +225,8 @@ class Worker:
             unwritten=len(self.finishing),
             claimed=counted.claimed,
             finished=counted.finished,
+            failed=counted.failed,
+            completed=counted.completed,
             stale=counted.stale,
             returned=self.leases.returned,
             failed_steps=counted.failed_steps,
@@ -371,12 +381,14 @@ class Worker:
         """Its runner is over; its end may still have to be written."""
         if job.ending is not Ending.RUNNING:
             self._forget(job)
+            self.counted.completed += job.ending is Ending.COMPLETED
         self._room.set()
 
     def _settled(self, job: Job, counted: bool) -> None:
         self._forget(job)
         if counted:
             self.counted.finished += 1
+            self.counted.failed += job.failed
         else:
             self.counted.stale += 1
         if job.lane:

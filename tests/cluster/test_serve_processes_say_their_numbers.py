@@ -1,0 +1,107 @@
+"""The operations `numbers` and `told` of real processes over real blocks."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from webnode import WebNode, service
+from workernode import a_map, worker
+
+from tenfold.blocks.database.schema import apply_own
+from tenfold.drivers.sqlite import open_writer
+from tenfold.serve.told import NodeNumbers
+
+APP = """
+import asyncio
+from sqlalchemy import Column, bindparam, insert, select
+from tenfold import Response, Retry, Tenfold, Text, sharded_by
+
+tf = Tenfold("victim")
+links = tf.table("links", Column("code", Text(16), primary_key=True), home=sharded_by("code"))
+ADD, FIND = insert(links), select(links.c.code).where(links.c.code == bindparam("code"))
+
+@tf.tasks.task(retry=Retry(max=1))
+async def check(code: str) -> None:
+    if code == "bad":
+        raise ValueError("a secret")
+
+@tf.database.transaction(key="code")
+async def put(tx, code):
+    await tx.run(ADD, code=code)
+    await tf.tasks.enqueue(tx, check, code)
+
+@tf.cache.read("link:{code}", ttl="1h")
+async def find(code):
+    async with tf.database.read(key=code) as db:
+        return await db.scalar(FIND, code=code)
+
+async def hot(request, code):
+    return Response.text(str(await find(code)))
+
+async def framework(scope, receive, send):
+    if scope["path"] == "/fails":
+        raise ValueError("a secret of the service")
+    await put(scope["path"].removeprefix("/put/"))
+    await send({"type": "http.response.start", "status": 201, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+app = tf.asgi(framework, {"/go/{code}": hot})
+"""
+
+
+def make_database(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with contextlib.closing(open_writer(path, create=True)) as made:
+        apply_own(made, now_us=1)
+        made.execute("CREATE TABLE links (code TEXT PRIMARY KEY NOT NULL, tf_bucket INTEGER NOT NULL) STRICT")
+
+
+def numbers_of(node: Any) -> NodeNumbers:
+    answer = node.ask("numbers")
+    assert answer.pop("ok"), answer
+    return msgspec.convert(answer, NodeNumbers)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "did not come true in time"
+        time.sleep(0.01)
+
+
+def test_a_web_process_says_what_it_has_done_and_what_it_uses(tmp_path: Path) -> None:
+    with service(tmp_path, APP) as running:
+        make_database(Path(running.now.database.path))
+        node: WebNode = running.start().until_ready()
+        before = numbers_of(node)
+        for path in ("/put/a", "/put/bad", "/go/a", "/go/a", "/go/a", "/fails", "/healthz", "/metrics"):
+            running.get(path)
+        until(lambda: (jobs := numbers_of(node).jobs) is not None and (jobs.done, jobs.failed) == (1, 1))
+        after = numbers_of(node)
+        assert (after.node, after.role, after.pid) == ("web-1", "web", node.process.pid)
+        assert before.cpu_s < after.cpu_s < 60
+        assert 10_000_000 < after.memory < 4_000_000_000
+        assert after.http is not None
+        assert (after.http.answered, after.http.failed, after.http.in_flight) == (6, 1, 0)
+        assert sum(after.http.took.counts) == 6
+        assert len(after.http.took.counts) == len(after.http.took.bounds_s) + 1
+        assert after.http.took.sum_s > 0
+        assert after.cache is not None
+        assert (after.cache.hits, after.cache.misses, after.cache.loads, after.cache.entries) == (2, 1, 1, 1)
+        assert 0.0 <= after.loop_late_s < 5.0
+
+
+def test_a_worker_says_what_it_has_done(tmp_path: Path) -> None:
+    current = a_map(tmp_path)
+    make_database(Path(current.database.path))
+    with worker(tmp_path, APP, current) as made:
+        made.until(ready=True)
+        numbers = numbers_of(made)
+        assert (numbers.node, numbers.role, numbers.pid, numbers.http) == ("worker-1", "worker", made.process.pid, None)
+        assert numbers.jobs is not None
+        assert numbers.memory > 10_000_000
