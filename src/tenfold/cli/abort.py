@@ -8,8 +8,8 @@ import click
 
 from tenfold.cli.main import Context
 from tenfold.cli.moving import BEGIN_LIMIT_S, Display, ask, follow
-from tenfold.cli.words import end_words
 from tenfold.control.place import Place
+from tenfold.control.words import end_words
 from tenfold.core.errors import TenfoldError
 
 

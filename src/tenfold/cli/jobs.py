@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import click
 
 from tenfold.cli.main import Context
-from tenfold.cli.words import Facts, took_words
 from tenfold.control.jobs import ask_jobs
 from tenfold.control.place import Place
+from tenfold.control.words import Facts, took_words
 from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.units import escaped
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import click
 
 from tenfold.cli.main import Context
-from tenfold.cli.words import Facts, took_words
 from tenfold.control.place import Place
 from tenfold.control.telling import facts_of
+from tenfold.control.words import Facts, took_words
 from tenfold.core.journal import read_journal
 from tenfold.moves.base import history
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import click
 
 from tenfold.cli.main import Context, Interrupted
-from tenfold.cli.words import Facts, end_words, open_words, plan_words, progress_words
 from tenfold.control.place import Place
+from tenfold.control.words import Facts, end_words, open_words, plan_words, progress_words
 from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.errors import TenfoldError, UsageError
 from tenfold.core.journal import read_journal

@@ -11,8 +11,8 @@ from tenfold.cli.deploy import source_in
 from tenfold.cli.main import Context
 from tenfold.cli.moving import Asked, planned
 from tenfold.cli.scale import sizes_in
-from tenfold.cli.words import plan_words
 from tenfold.control.place import Place
+from tenfold.control.words import plan_words
 
 
 @click.command()

@@ -7,9 +7,9 @@ import json
 import click
 
 from tenfold.cli.main import EXIT_NOT_RUNNING, Context
-from tenfold.cli.words import Facts, open_words, progress_words
 from tenfold.control.deployment import Deployment
 from tenfold.control.place import Place
+from tenfold.control.words import Facts, open_words, progress_words
 
 _COLOURS = {"running": "green", "starting": "yellow", "degraded": "yellow", "failed": "red", "stopped": "red"}
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tenfold.cli.words import end_words, plan_words, progress_words, took_words
 from tenfold.control.changes import refuse_other_server
 from tenfold.control.place import Place
 from tenfold.control.telling import move_open, refuse_abort
+from tenfold.control.words import end_words, plan_words, progress_words, took_words
 from tenfold.core.errors import SpecError, UsageError
 from tenfold.moves.base import State
 from tenfold.topology.map import Map, ServerMap, map_of
