@@ -36,6 +36,7 @@ from tenfold.control.coding import Coding
 from tenfold.control.commands import Commands
 from tenfold.control.crew import Crew
 from tenfold.control.moving import Moving
+from tenfold.control.page import see_to_page
 from tenfold.control.place import Place
 from tenfold.control.session_keys import SessionKeys
 from tenfold.control.telling import facts_of
@@ -121,12 +122,20 @@ class Controller:
             self._state = "running"
             self._say(f"{self._map.service} runs")
             self._moving.carry_on()
+            await self._see_to_page(self._map)
         except TenfoldError as error:
             self._state, self._error = "failed", wire.error_body(error)
             self._note("failed", error=self._error)
             print(f"{error.message} {error.hint}", file=sys.stderr, flush=True)
             if self._foreground:
                 await self._crew.ask("shutdown", timeout_s=300.0, code=1)
+
+    async def _see_to_page(self, current: Map) -> None:
+        """The dashboard comes last, and what keeps it from starting fails nothing."""
+        try:
+            await see_to_page(self._place, self._crew, current)
+        except TenfoldError as error:
+            self._note("page", error=wire.error_body(error))
 
     async def _moved(self, state: State) -> None:
         """A move is closed: what it leads to is begun, or what is wanted is what runs now."""
@@ -168,6 +177,7 @@ class Controller:
             closed = await self._moving.closed(begun.id)
             if closed.result != "finished":
                 raise self._moving.undone_because(closed)
+        await self._see_to_page(self._running_map())
         return {"epoch": self._running_map().epoch, "changed": [str(change) for change in changed]}
 
     async def _retry(self, _message: wire.Message) -> wire.Message:

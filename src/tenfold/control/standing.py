@@ -6,12 +6,15 @@ Whoever does not answer is left out; nothing here waits for long or changes anyt
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
-from tenfold.control.crew import role_of
+from tenfold.control.crew import SERVING, role_of
 from tenfold.control.jobs import ask_jobs, totals
+from tenfold.control.page import NODE as PAGE
 from tenfold.control.place import Place
 from tenfold.core.errors import TenfoldError
 from tenfold.hosts import wire
@@ -37,70 +40,117 @@ _KEEPER = ("node", "pid", "state", "restarts", "crash_loop", "exit_code", "repor
 Facts = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What everybody said, gathered by whoever asked them. `said` holds the answers of nodes to `status`, by name; who
+    is silent is not in it."""
+
+    keeper: Facts | None = None
+    """Its answer to `hello`; None when there is none."""
+    children: Sequence[Facts] = ()
+    """The keeper's `list`; what it left running when it is gone (`orphans`)."""
+    said: Mapping[str, Facts] = field(default_factory=dict)
+    controller: Facts | None = None
+    """Its answer to `status`."""
+    move: Facts | None = None
+    """The open move, as the controller tells it."""
+    jobs: Facts | None = None
+
+
 def facts_of(place: Place, keeper: KeeperClient, *, jobs: bool = False) -> Facts:
-    """How the deployment stands, as `tenfold status --json` prints it.
+    """How the deployment stands, as `tenfold status --json` prints it; see `facts_from`.
+
+    With `jobs`, `jobs` says how many wait, run and are dead, which costs the database a query.
+    """
+    current = place.read_map()
+    runs = _keeper_facts(keeper)
+    children = keeper.nodes() if runs else orphans(place)
+    said = {node: answer for node in asked(children) if (answer := _status(place, node, 2.0)) is not None}
+    controller = _status(place, CONTROLLER, 5.0)
+    heard = Heard(runs, children, said, controller, _open_move(place, controller))
+    if jobs and any(answer.get("ready") for node, answer in said.items() if role_of(node) in CODED):
+        heard = replace(heard, jobs=_jobs(place))
+    return facts_from(place, current, heard)
+
+
+def facts_from(place: Place, current: Map | None, heard: Heard) -> Facts:
+    """How the deployment stands, from the map and what everybody said. Pure.
 
     `state` is `running`, `starting`, `failed`, `degraded` (something does not run that should) or `stopped`. `nodes`
     are the web servers with their version, traffic and private address, `workers` what runs jobs beside them (without
     any the web servers do), `balancers` what stands before them, `others` the nodes of further tiers; `public` says
-    which of them has the door, `waiting` what tenfold.toml asks for that has no effect on this step. With `jobs`,
-    `jobs` says how many wait, run and are dead, which costs the database a query.
+    which of them has the door, `waiting` what tenfold.toml asks for that has no effect on this step, `dashboard` where
+    the page is.
     """
-    current = place.read_map()
-    runs = _keeper_facts(keeper)
-    children = keeper.nodes() if runs else []
     nodes, workers, balancers = (
-        [_node(place, current, fact, names) for fact in _of_role(place, children, role, alive=bool(runs))]
+        [_node(current, fact, names, heard) for fact in _of_role(heard, role)]
         for role, names in (("web", _WEB), ("worker", _WORKER), ("balancer", _BALANCER))
     )
-    controller = _controller(place)
+    controller = _only(("pid", "state", "doing", "error", "move"), heard.controller)
+    children = heard.children if heard.keeper else ()
     return {
         "service": current.service if current else None,
-        "state": _state(runs, controller, [*nodes, *workers, *balancers], current),
+        "state": _state(heard.keeper, controller, [*nodes, *workers, *balancers], current),
         "address": address_of(current) if current and nodes else None,
         "step": current.step if current else None,
         "epoch": current.epoch if current else None,
         "root": str(place.root),
         "version": wants_of(current).version if current else None,
-        "keeper": runs,
+        "keeper": _only(("pid", "host", "port", "stopping"), heard.keeper),
         "controller": controller,
         "nodes": nodes,
         "workers": workers,
         "balancers": balancers,
-        "jobs": _jobs(place) if jobs and any(node["ready"] for node in (*nodes, *workers)) else None,
+        "jobs": heard.jobs,
         "public": _public(current),
         "routes": [msgspec.to_builtins(route) for route in current.routes] if current else [],
         "waiting": list(waiting(current)) if current else [],
         "engines": _engines(children),
         "others": _others(current, children),
         "database": _database(current),
-        "move": _open_move(place, controller),
+        "move": heard.move,
+        "dashboard": _dashboard(heard),
     }
+
+
+def asked(children: Iterable[Facts]) -> list[str]:
+    """The children that are asked how they are."""
+    return [str(fact["node"]) for fact in children if role_of(fact["node"]) in SERVING or fact["node"] == PAGE]
+
+
+def orphans(place: Place) -> list[Facts]:
+    """What a keeper that is gone left running, by its records."""
+    return [
+        {"node": record.launch.node, "pid": record.process.pid, "state": "orphaned"}
+        for record in left_running(place.state)
+        if record.process
+    ]
 
 
 def _keeper_facts(keeper: KeeperClient) -> Facts | None:
     with contextlib.suppress(wire.NotRunning):
-        hello = keeper.ask("hello")
-        return {name: hello[name] for name in ("pid", "host", "port", "stopping")}
+        return keeper.ask("hello")
     return None
 
 
-def _of_role(place: Place, children: list[wire.Message], role: str, *, alive: bool) -> list[Facts]:
-    """The nodes of a tier by the keeper, or by their records when it is gone."""
-    if alive:
-        these = [fact for fact in children if role_of(fact["node"]) == role]
-        return [{name: fact[name] for name in _KEEPER} for fact in these]
-    return [
-        {"node": record.launch.node, "pid": record.process.pid, "state": "orphaned"}
-        for record in left_running(place.state)
-        if record.process and role_of(record.launch.node) == role
-    ]
-
-
-def _node(place: Place, current: Map | None, fact: Facts, names: tuple[str, ...]) -> Facts:
-    own: Facts = {}
+def _status(place: Place, node: str, limit_s: float) -> Facts | None:
     with contextlib.suppress(TenfoldError):
-        own = wire.call(place.run / f"{fact['node']}.sock", {"op": "status"}, 2.0)
+        return wire.call(place.run / f"{node}.sock", {"op": "status"}, limit_s)
+    return None
+
+
+def _only(names: Iterable[str], answer: Facts | None) -> Facts | None:
+    return {name: answer[name] for name in names} if answer is not None else None
+
+
+def _of_role(heard: Heard, role: str) -> list[Facts]:
+    """The nodes of a tier by the keeper, or by their records when it is gone."""
+    these = [fact for fact in heard.children if role_of(fact["node"]) == role]
+    return [{name: fact[name] for name in _KEEPER if name in fact} for fact in these]
+
+
+def _node(current: Map | None, fact: Facts, names: tuple[str, ...], heard: Heard) -> Facts:
+    own = heard.said.get(str(fact["node"]), {})
     said = {name: own[name] for name in names if name in own}
     return {**fact, **_mapped(current.node(fact["node"]) if current else None), "ready": False, **said}
 
@@ -114,11 +164,14 @@ def _mapped(node: NodeMap | None) -> Facts:
     return {"version": node.version, "traffic": node.traffic, "address": node.address}
 
 
-def _controller(place: Place) -> Facts | None:
-    with contextlib.suppress(wire.NotRunning, wire.NoAnswer):
-        status = wire.call(place.run / f"{CONTROLLER}.sock", {"op": "status"}, 5.0)
-        return {name: status[name] for name in ("pid", "state", "doing", "error", "move")}
-    return None
+def _dashboard(heard: Heard) -> Facts | None:
+    """Where the page is and what it may do; None where there is none. Without an `address` it does not answer (yet)."""
+    fact = next((each for each in heard.children if each["node"] == PAGE), None)
+    if fact is None:
+        return None
+    own = heard.said.get(PAGE, {})
+    told: Facts = {name: fact[name] for name in _KEEPER if name in fact}
+    return told | {name: own[name] for name in ("address", "mode", "token") if name in own}
 
 
 def _open_move(place: Place, controller: Facts | None) -> Facts | None:
@@ -146,13 +199,13 @@ def _public(current: Map | None) -> Facts | None:
     return {"door": door, "tls": tls_address_of(current)}
 
 
-def _engines(children: list[wire.Message]) -> list[Facts]:
+def _engines(children: Sequence[Facts]) -> list[Facts]:
     """The servers of programs that are not ours, such as the database's."""
     names = ("node", "pid", "state", "restarts", "crash_loop", "exit_code")
     return [{name: fact[name] for name in names} for fact in children if role_of(fact["node"]) == "database"]
 
 
-def _others(current: Map | None, children: list[wire.Message]) -> list[Facts]:
+def _others(current: Map | None, children: Sequence[Facts]) -> list[Facts]:
     """The nodes of the map that are none of those above, with their role: of a tier that only the map knows yet."""
     told = ("web", "worker", "balancer", "database")
     nodes = {node.name: node.role for node in current.nodes if node.role not in told} if current else {}
