@@ -40,7 +40,7 @@ class NodeFigures(msgspec.Struct, frozen=True):
     in_flight: int = 0
     connections: int = 0
     queue: int = 0
-    """Who waits before it: requests at a balancer, jobs that are due for a worker."""
+    """Who waits before it: requests at a balancer; jobs that are due, told of one node of those that run them."""
     held: int = 0
     """Transactions that wait at the gate."""
     pool: int = 0
@@ -49,6 +49,8 @@ class NodeFigures(msgspec.Struct, frozen=True):
     cache_hits: float | None = None
     """Share of look-ups that its cache answered, 0 to 1."""
     cache_bytes: int = 0
+    cache_lookups: float = 0.0
+    """Per second."""
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -67,7 +69,8 @@ class Machine(msgspec.Struct, frozen=True):
 class Figures(msgspec.Struct, frozen=True):
     """Everything that was measured over the `window_s` seconds before `at_us` (microseconds since 1970).
 
-    `public` is what the users saw of the service, all web servers together. `silent` are nodes that did not answer.
+    `public` is what the users saw of the service, all web servers together; `reads` and `writes` what all processes
+    asked of the database, `queries` both together. `silent` are nodes that did not answer.
     """
 
     at_us: int
@@ -76,6 +79,9 @@ class Figures(msgspec.Struct, frozen=True):
     nodes: tuple[NodeFigures, ...] = ()
     public: Traffic = Traffic()
     silent: tuple[str, ...] = ()
+    reads: Traffic = Traffic()
+    writes: Traffic = Traffic()
+    queries: Traffic = Traffic()
 
     def node(self, name: str) -> NodeFigures | None:
         """The figures of one node."""
