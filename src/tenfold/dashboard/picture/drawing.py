@@ -103,7 +103,10 @@ def _tiers(current: Map, facts: Facts, figures: Figures | None) -> tuple[Tier, .
 
 
 def _tier(current: Map, role: str, nodes: list[Node], roles: set[str]) -> Tier:
-    backend = BACKENDS[current.database.backend] if role == DATABASE else ENGINES.get(role, "")
+    engines = {node.engine for node in nodes if node.engine}
+    backend = engines.pop() if len(engines) == 1 else ENGINES.get(role, "")
+    if role == DATABASE and not backend:
+        backend = BACKENDS[current.database.backend]
     beside = BESIDE.get(role, "")
     ordered = tuple(sorted(nodes, key=lambda node: by_number(node.name)))
     return Tier(role, ordered, tier_health(ordered), backend, beside if beside in roles else "")

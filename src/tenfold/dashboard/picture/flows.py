@@ -31,8 +31,10 @@ def queries(node: NodeFigures) -> Traffic | None:
 
 def arrows_of(current: Map, tiers: Iterable[Tier], figures: Figures | None) -> tuple[Arrow, ...]:
     """The arrows of a picture with these tiers: the way of a request first, then what is asked behind the door."""
-    present = {tier.role for tier in tiers}
-    return (*_way_in(current, present, figures), *_behind(current, present, figures))
+    rows = tuple(tiers)
+    present = {tier.role for tier in rows}
+    copied = any(tier.role == DATABASE and not any(node.clients for node in tier.nodes) for tier in rows)
+    return (*_way_in(current, present, figures), *_behind(current, present, figures, copied=copied))
 
 
 def _way_in(current: Map, present: set[str], figures: Figures | None) -> list[Arrow]:
@@ -63,13 +65,16 @@ def _queued(role: str, figures: Figures | None) -> int:
     return sum(node.queue for node in figures.of_role(role)) if figures else 0
 
 
-def _behind(current: Map, present: set[str], figures: Figures | None) -> list[Arrow]:
-    found = [
-        _asked(current, source, target, figures, kind=kind)
-        for source, target, kind in ASKS
-        if {source, target} <= present
-        and not (kind == "jobs" and target == WORKER and _queued_between(source, present))
-    ]
+def _behind(current: Map, present: set[str], figures: Figures | None, *, copied: bool) -> list[Arrow]:
+    """What is asked behind the door; `copied`: the database servers that are there are only copied to as yet."""
+    found = []
+    for source, target, kind in ASKS:
+        if not {source, target} <= present or (target == WORKER and _queued_between(source, present)):
+            continue
+        if copied and target == DATABASE:
+            found += [Arrow(source, target, "replication")] if source == WEB else []
+        else:
+            found.append(_asked(current, source, target, figures, kind=kind))
     strange = sorted(present - set(ORDER))
     return found + [Arrow(WEB, role, "requests", _answered(role, figures)) for role in strange if WEB in present]
 
