@@ -63,6 +63,11 @@ async def kill(service: Deployed, drive: Drive) -> None:
     drive.windows.append(Window("kill", "web-1", began, now_us(), True))
 
 
+def lost(drive: Drive) -> bool:
+    """Whether a request was never answered."""
+    return any(each.status is not Status.OK and not each.http for each in drive.operations)
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_each_mutant_is_caught_by_the_checker_named_for_it(
     service: Deployed, name: str, monkeypatch: pytest.MonkeyPatch
@@ -95,7 +100,10 @@ def test_the_service_that_is_no_mutant_passes_under_the_same_faults(service: Dep
     async def faults(drive: Drive) -> None:
         await put_clock_off(drive, -2 * BACK_S)
         await asyncio.sleep(1.5 * BACK_S)
-        await kill(service, drive)
+        for _ in range(5):  # one may come in a moment without a request
+            await kill(service, drive)
+            if lost(drive):
+                break
 
     service.up()
     assert service.status()["nodes"][0]["reason"] == ""
@@ -105,7 +113,7 @@ def test_the_service_that_is_no_mutant_passes_under_the_same_faults(service: Dep
     assert {name: verdict.verdict for name, verdict in found.items()} == dict.fromkeys(found, Outcome.HOLDS), found
     snowflakes = [each for each in drive.recording.of("ids") if each.key == "snowflake"]
     assert any(each.status is Status.FAIL and each.http == 503 for each in snowflakes), "the step back had no effect"
-    assert any(each.status is not Status.OK and not each.http for each in drive.operations), "the kill met no load"
+    assert lost(drive), "the kills met no load"
 
 
 def test_nobody_becomes_a_mutant_without_permission(service: Deployed, monkeypatch: pytest.MonkeyPatch):
