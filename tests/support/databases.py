@@ -25,6 +25,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from tenfold.blocks.database import Capabilities, Database, DatabaseConfig
 from tenfold.blocks.database.schema import apply_own
 from tenfold.blocks.database.sqlite.backend import SqliteBackend
+from tenfold.blocks.database.statement import compile_plan
 from tenfold.drivers.sqlite import open_writer
 
 
@@ -47,6 +48,10 @@ class Kit(Protocol):
 
     def elsewhere(self, sql: str) -> str:
         """The first value of a query, as text, asked by another process."""
+        ...
+
+    def explained(self, statement: Any, **params: Any) -> str:
+        """How the database runs a statement of Tenfold's, whatever the values are."""
         ...
 
     def zeros(self, count: int) -> str:
@@ -86,6 +91,12 @@ class SqliteKit:
         code = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()[0])"
         command = [sys.executable, "-c", code, str(self.path), sql]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+    def explained(self, statement: Any, **params: Any) -> str:
+        plan = compile_plan(statement, tuple(params), SQLiteDialect_pysqlite())
+        with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            rows = connection.execute(f"EXPLAIN QUERY PLAN {plan.sql}", plan.bind(params)).fetchall()
+        return "\n".join(row[-1] for row in rows)
 
     def zeros(self, count: int) -> str:
         return f"x'{'00' * count}'"

@@ -20,6 +20,7 @@ from tenfold.blocks.database import DatabaseConfig
 from tenfold.blocks.database.backend import ServerConfig
 from tenfold.blocks.database.postgres.backend import PostgresBackend
 from tenfold.blocks.database.schema import apply_own_postgres
+from tenfold.blocks.database.statement import compile_plan
 
 WEB_ROLE = "tests_web"
 WEB_PASSWORD = "web"
@@ -85,6 +86,15 @@ class PostgresKit:
         address = f"postgresql://{WEB_ROLE}:{WEB_PASSWORD}@{server.host}:{server.port}/{self.database}"
         command = [sys.executable, "-c", code, address, sql]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+    def explained(self, statement: Any, **params: Any) -> str:
+        plan = compile_plan(statement, tuple(params), PGDialect_asyncpg())
+
+        async def explain(connection: asyncpg.Connection[asyncpg.Record]) -> list[asyncpg.Record]:
+            await connection.execute("SET plan_cache_mode = force_generic_plan")
+            return await connection.fetch(f"EXPLAIN {plan.sql}", *plan.bind(params))
+
+        return "\n".join(row[0] for row in self.server.run(explain, self.database))
 
     def zeros(self, count: int) -> str:
         return f"'\\x{'00' * count}'::bytea"

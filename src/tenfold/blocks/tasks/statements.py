@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, Update, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import Select, Update, bindparam, case, delete, func, insert, literal_column, select, update
 
 from tenfold.blocks.database.own.tasks import tf_cron, tf_job, tf_worker
 from tenfold.blocks.tasks.policy import AGE_US, CRASHES, SUSPECTS, State
@@ -99,13 +99,17 @@ TELL = update(tf_job).where(*_OF_ATTEMPT).values(told=bindparam("telling"))
 
 # -- what time brings -------------------------------------------------------------------------------------------------
 
+# In the text, not beside it: a database that does not know the state may not use the index of that state.
+_IS_SCHEDULED = job.state == literal_column(str(int(State.SCHEDULED)))
+_IS_KEPT = job.state == literal_column(str(int(State.DONE)))
+
 DUE = (
     update(tf_job)
     .where(
         job.id.in_(
             select(
                 select(job.id)
-                .where(job.state == int(State.SCHEDULED), job.rank <= bindparam("now"))
+                .where(_IS_SCHEDULED, job.rank <= bindparam("now"))
                 .order_by(job.rank)
                 .limit(bindparam("count"))
                 .with_for_update(skip_locked=True)
@@ -118,14 +122,14 @@ DUE = (
     .returning(job.id)
 )
 """It returns what it changed, as `FORGET` does: SQLite counts nothing for a statement that begins with WITH."""
-NEXT_DUE = select(func.min(job.rank)).where(job.state == int(State.SCHEDULED))
+NEXT_DUE = select(func.min(job.rank)).where(_IS_SCHEDULED)
 FORGET = (
     delete(tf_job)
     .where(
         job.id.in_(
             select(
                 select(job.id)
-                .where(job.state == int(State.DONE), job.rank <= bindparam("now"))
+                .where(_IS_KEPT, job.rank <= bindparam("now"))
                 .limit(bindparam("count"))
                 .with_for_update(skip_locked=True)
                 .cte("old")

@@ -16,6 +16,7 @@ OWN_MIGRATIONS: Sequence[OwnMigration] = (
     kv.MIGRATION,
     files.MIGRATION,
     metrics.MIGRATION,
+    tasks.INDEXES,
 )
 
 CURRENT_VERSION = OWN_MIGRATIONS[-1].version

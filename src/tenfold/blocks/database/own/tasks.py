@@ -53,6 +53,20 @@ MIGRATION = OwnMigration(
     ),
 )
 
+INDEXES = OwnMigration(
+    version=11,
+    sqlite=(
+        "CREATE INDEX IF NOT EXISTS tf_job_due ON tf_job (rank) WHERE state = 2",
+        "CREATE INDEX IF NOT EXISTS tf_job_kept ON tf_job (rank) WHERE state = 5",
+    ),
+    postgres=(
+        "CREATE INDEX IF NOT EXISTS tf_job_due ON tf.tf_job (rank) WHERE state = 2",
+        "CREATE INDEX IF NOT EXISTS tf_job_kept ON tf.tf_job (rank) WHERE state = 5",
+    ),
+)
+"""What is scheduled and what is kept, by time: in `tf_job_turn` the lane stands before it. A job that only runs is in
+neither, so it pays nothing for them."""
+
 tf_job = Table(
     "tf_job",
     own_metadata,
