@@ -20,6 +20,7 @@ ENTRY_POINTS = {
     "tenfold.serve.balancer.__main__",
     "tenfold.control.controller",
     "tenfold.control.migrate",
+    "tenfold.dashboard.__main__",
     "tenfold.prove.mutants",  # for tests; the package must not use it
 }
 

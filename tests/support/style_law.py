@@ -37,6 +37,7 @@ FORBIDDEN_CALLS = {
         "cli/",
         "hosts/keeper.py",
         "control/controller.py",
+        "dashboard/__main__.py",
         "serve/process.py",
         "serve/balancer/__main__.py",
     ),

@@ -18,7 +18,8 @@ class DashboardSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """`[dashboard]`: the page that shows the running deployment, and what it may do."""
 
     host: Annotated[
-        str, Key(Host(), "Who can open it can change the deployment; elsewhere than on the machine it asks for a token.")
+        str,
+        Key(Host(), "Who can open it can change the deployment; elsewhere than on the machine it asks for a token."),
     ] = HOST
     port: Annotated[
         int,

@@ -323,7 +323,11 @@ FULL = json.loads(GOLDEN_DOOR.read_bytes())
 PATHS = every_path(FULL)
 # What has a default may be missing: files of versions before it have none.
 OPTIONAL = {
-    *(path for path in PATHS if path[0] in ("balancer", "workers", "metrics", "limits", "sessions", "files", "dashboard")),
+    *(
+        path
+        for path in PATHS
+        if path[0] in ("balancer", "workers", "metrics", "limits", "sessions", "files", "dashboard")
+    ),
     ("routes",),
     *(path for path in PATHS if path[0] == "settings" and len(path) > 1),
     *(path for path in PATHS if isinstance(path[-1], int)),

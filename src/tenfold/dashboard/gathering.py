@@ -1,0 +1,89 @@
+"""Everything that is known of a deployment besides its figures, gathered at once and without waiting for who is silent.
+
+What `tenfold status` asks one after the other is asked here side by side: a process that stands still must not hold up
+the picture of the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+from tenfold.control.place import Place
+from tenfold.control.standing import CONTROLLER, Heard, asked, facts_from, orphans
+from tenfold.core.errors import TenfoldError
+from tenfold.dashboard.loading import load_now
+from tenfold.dashboard.picture.model import LoadNow
+from tenfold.hosts import wire
+from tenfold.topology.map import Map
+
+Facts = dict[str, Any]
+
+LIMIT_S = 1.0
+"""How long an answer may take, in seconds."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One look: the map, the facts as `tenfold status --json` prints them, the newest move, the load from the page."""
+
+    current: Map | None
+    facts: Facts
+    move: Facts | None
+    load: LoadNow | None
+
+
+class Gathering:
+    """Looks at one deployment."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._stamp: tuple[int, int] = (0, 0)
+        self._map: Map | None = None
+
+    async def look(self) -> Seen:
+        """What is so now. Raises a `TenfoldError` only for a map that cannot be read."""
+        hello, listed, controller, newest = await asyncio.gather(
+            self.ask("keeper", {"op": "hello"}),
+            self.ask("keeper", {"op": "list"}),
+            self.ask(CONTROLLER, {"op": "status"}),
+            self.ask(CONTROLLER, {"op": "move"}),
+        )
+        children = listed["nodes"] if hello and listed else await asyncio.to_thread(orphans, self._place)
+        nodes = [name for name in asked(children) if not (hello and listed) or _runs(children, name)]
+        answers = await asyncio.gather(*(self.ask(name, {"op": "status"}) for name in nodes))
+        said = {name: answer for name, answer in zip(nodes, answers, strict=True) if answer is not None}
+        move = dict(newest["move"]) if newest and newest["move"] else None
+        heard = Heard(
+            keeper=hello if listed else None,
+            children=children,
+            said=said,
+            controller=controller,
+            move=move if move and move["open"] else None,
+        )
+        current = self._read_map()
+        facts = facts_from(self._place, current, heard)
+        return Seen(current, facts, move, load_now(self._place, children))
+
+    async def ask(self, node: str, message: wire.Message, limit_s: float = LIMIT_S) -> wire.Message | None:
+        """One question to one process of the deployment; None when it has no answer."""
+        with contextlib.suppress(TenfoldError):
+            return await wire.ask(self._place.run / f"{node}.sock", message, limit_s)
+        return None
+
+    def _read_map(self) -> Map | None:
+        """The map; read again when its file is another one."""
+        with contextlib.suppress(FileNotFoundError):
+            found = self._place.map_file.stat()
+            stamp = (found.st_ino, found.st_mtime_ns)
+            if stamp != self._stamp:
+                self._map = self._place.read_map()
+                self._stamp = stamp
+            return self._map
+        return None
+
+
+def _runs(children: list[Facts], name: str) -> bool:
+    return any(fact["node"] == name and fact["pid"] for fact in children)

@@ -1,0 +1,57 @@
+"""What leaves the dashboard as text carries no secret: the net of core/redact.py, and the deployment's own by value."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+
+from tenfold.core.redact import MASK, redact_text, sounds_secret
+
+SHORTEST = 8
+"""Shorter texts in the folder of the secrets are too common to be masked wherever they appear."""
+FILE_MAX = 64 * 1024
+
+_WORD = re.compile(r"[A-Za-z0-9+/=_-]+")
+_NAMED = re.compile(r"""(["']?)([A-Za-z_][\w-]{0,60})\1(\s*[=:]\s*)(?:"[^"]*"|'[^']*'|[^\s,;}"']+)""")
+
+
+class Redactor:
+    """The secrets of one deployment, read again when a file of theirs has changed."""
+
+    def __init__(self, secrets: Path) -> None:
+        self._folder = secrets
+        self._stamp: tuple[object, ...] = ()
+        self._values: tuple[str, ...] = ()
+
+    def text(self, text: str) -> str:
+        """The text with every secret masked: by its value, by a name that sounds like one, inside an address."""
+        for value in self._known():
+            if value in text:
+                text = text.replace(value, MASK)
+        return redact_text(_NAMED.sub(_masked, text))
+
+    def _known(self) -> tuple[str, ...]:
+        """The values, longest first, so that no part of one is left."""
+        files = []
+        with contextlib.suppress(OSError):
+            files = sorted(path for path in self._folder.iterdir() if path.is_file())
+        stamp = tuple((path.name, path.stat().st_mtime_ns) for path in files if path.exists())
+        if stamp != self._stamp:
+            found = {word for path in files for word in _words(path)}
+            self._stamp, self._values = stamp, tuple(sorted(found, key=len, reverse=True))
+        return self._values
+
+
+def _words(path: Path) -> set[str]:
+    """The words of a file of secrets; of one with several lines or fields, those that are long enough to be one."""
+    try:
+        text = path.read_bytes()[:FILE_MAX].decode(errors="replace")
+    except OSError:
+        return set()
+    return {word for word in _WORD.findall(text) if len(word) >= SHORTEST and not word.isalpha() and not word.isdigit()}
+
+
+def _masked(found: re.Match[str]) -> str:
+    quote, name, between = found[1], found[2], found[3]
+    return f"{quote}{name}{quote}{between}{MASK}" if sounds_secret(name) else found[0]
