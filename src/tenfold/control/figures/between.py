@@ -107,7 +107,7 @@ def _found(flows: Iterable[Flow | None]) -> list[Flow]:
 def _flows(window: _Window, node: NodeLook) -> _Flows:
     old = window.old(node)
     if node.balancer is not None:
-        return _Flows(answers=_balancer(old.balancer if old else None, node.balancer))
+        return _Flows(answers=_balancer(old.balancer if old else None, node.balancer, window.seconds))
     now, then = node.numbers, old.numbers if old else None
     if now is None or (then is None and not window.is_new(node)):
         return _Flows()
@@ -158,12 +158,17 @@ def _jobs(then: JobNumbers, now: JobNumbers | None) -> Flow | None:
     return Flow(grown(now.done, then.done) + failed, failed)
 
 
-def _balancer(then: BalancerNumbers | None, now: BalancerNumbers) -> Flow | None:
+def _balancer(then: BalancerNumbers | None, now: BalancerNumbers, seconds: float) -> Flow | None:
+    """Requests of a balancer, as many as there would have been in the window: its numbers are older than the looks."""
     if then is None:
+        return None
+    told_s = seconds - now.age_s + then.age_s
+    if told_s <= 0:
         return None
     if then.life != now.life:
         then = BalancerNumbers()
-    return Flow(grown(now.requests, then.requests), grown(now.failed, then.failed))
+    part = seconds / told_s
+    return Flow(grown(now.requests, then.requests) * part, grown(now.failed, then.failed) * part)
 
 
 # What is told of a node
