@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import click
@@ -27,6 +28,7 @@ LASTING = ("pause", "clock-step", "disk-full")
     "--amount", type=click.Choice(["one", "minority", "all"]), default="one", show_default=True, help="Of a role."
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print what became of it as JSON.")
 @click.pass_obj
 def command(context: Context, /, node: str, **options: Any) -> int:
     """Break a node on purpose: by its role or its name (web-2, db-1, balancer-1).
@@ -54,7 +56,7 @@ def command(context: Context, /, node: str, **options: Any) -> int:
     click.echo(f"  {words}; watch with `tenfold status` and `tenfold logs -f`", err=True)
     faults = Faults(deployment, SYSTEM_CLOCK, target)
     made = asyncio.run(faults.make(how, node, parse_duration(lasting), amount=amount))
-    click.echo(made.detail)
+    click.echo(json.dumps({"detail": made.detail, "effect": made.effect}) if options["as_json"] else made.detail)
     return 0 if made.effect else EXIT_ERROR
 
 

@@ -10,6 +10,7 @@ from tenfold.cli.main import Context
 from tenfold.control.deployment import UP_LIMIT_S, Deployment, Running
 from tenfold.control.place import Place
 from tenfold.control.standing import address_of, tls_address_of
+from tenfold.control.words import page_words
 from tenfold.core.units import parse_duration
 from tenfold.topology.targets import waiting
 
@@ -33,14 +34,14 @@ def command(context: Context, host: str | None, port: int | None, timeout: str, 
     """
     deployment = Deployment(Place(context.root(), host, port), say)
     running = deployment.bring_up(parse_duration(timeout))
+    facts = deployment.facts_with_page()
     if as_json:
-        facts = {**deployment.facts(), "fresh": running.fresh, "changed": running.changed}
-        click.echo(json.dumps(facts, indent=2))
+        click.echo(json.dumps({**facts, "fresh": running.fresh, "changed": running.changed}, indent=2))
     else:
-        click.echo(_words(context, running))
+        click.echo(_words(context, running, page_words(facts["dashboard"])))
 
 
-def _words(context: Context, running: Running) -> str:
+def _words(context: Context, running: Running, page: str) -> str:
     current = running.current
     option = f" --dir {context.chosen}" if context.chosen else ""
     lines = [f"{current.service} {'runs' if running.fresh else 'runs already'}."]
@@ -49,6 +50,7 @@ def _words(context: Context, running: Running) -> str:
     lines += [f"            {tls_address_of(current)}"] if tls_address_of(current) else []
     metrics = current.web.metrics == "public" or (current.web.metrics == "loopback" and current.public.door == "web")
     lines += [f"  metrics   {address_of(current)}/metrics"] if metrics else []
+    lines += [f"  dashboard {page}"] if page else []
     lines += [f"  {sentence}" for sentence in waiting(current)]
     lines += [
         f"  state     {current.state}",

@@ -119,10 +119,10 @@ class Controller:
                 move_open = self._moving.state().open
                 found = await self._bringing_up.resume(move_open=move_open)
                 self._map = found or await self._bringing_up.begin(after=self._journal.epoch, move_open=move_open)
+            await self._see_to_page(self._map)
             self._state = "running"
             self._say(f"{self._map.service} runs")
             self._moving.carry_on()
-            await self._see_to_page(self._map)
         except TenfoldError as error:
             self._state, self._error = "failed", wire.error_body(error)
             self._note("failed", error=self._error)

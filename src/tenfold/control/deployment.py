@@ -35,6 +35,8 @@ from tenfold.topology.spec import Spec
 
 UP_LIMIT_S = 300.0
 """How long `up` waits by default, in seconds; migrations of large databases may need more."""
+PAGE_LIMIT_S = 10.0
+"""How long `up` waits for the dashboard, in seconds; the service answers by then, and does not depend on it."""
 _LOOK_S = 0.03
 _STOP_GRACE_S = 120.0
 
@@ -219,6 +221,19 @@ class Deployment:
     def facts(self, *, jobs: bool = False) -> dict[str, Any]:
         """How the deployment stands; see `standing.facts_of`."""
         return facts_of(self.place, self.keeper, jobs=jobs)
+
+    def facts_with_page(self) -> dict[str, Any]:
+        """The facts once the dashboard answers; without its address when it takes longer than `PAGE_LIMIT_S`."""
+        deadline = self._clock.monotonic() + PAGE_LIMIT_S
+        while _is_starting(facts := self.facts()) and self._clock.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        return facts
+
+
+def _is_starting(facts: dict[str, Any]) -> bool:
+    """Whether its dashboard is on its way, and has neither an address nor a failure yet."""
+    page = facts["dashboard"]
+    return page is not None and page["state"] == "starting" and not page["restarts"]
 
 
 def controller_launch(place: Place, *, foreground: bool = False) -> Launch:

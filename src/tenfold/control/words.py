@@ -31,6 +31,18 @@ def plan_words(plan: Facts) -> list[str]:
     return lines
 
 
+def page_words(page: Facts | None) -> str:
+    """Where the dashboard is, from its facts; empty where there is none."""
+    if page is None:
+        return ""
+    if not page.get("address"):
+        said = ((page.get("report") or {}).get("error") or {}).get("message", "see `tenfold logs dashboard`")
+        return "starts" if page["state"] == "starting" else f"does not run: {said}"
+    reads = ", read-only" if page.get("mode") == "read-only" else ""
+    token = ", with the token in .tenfold/secrets/dashboard-token" if page.get("token") else ""
+    return f"{page['address']}{reads}{token}"
+
+
 def open_words(move: Facts) -> str:
     """One sentence about a move that is open."""
     if move["back"]:
