@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,19 @@ def failure(name: str, root: Path) -> AppError:
 def test_the_app_is_found_below_the_root(root: Path) -> None:
     (root / "victim.py").write_text(WRAPPED)
     assert isinstance(load_app("victim:app", root), TenfoldASGI)
+
+
+def test_what_was_imported_is_not_looked_through_for_garbage(root: Path) -> None:
+    (root / "victim.py").write_text(f"import gc\nwas = gc.isenabled()\n{WRAPPED}")
+    (root / "victim_broken.py").write_text("raise ValueError")
+    try:
+        load_app("victim:app", root)
+        assert not sys.modules["victim"].was
+        assert (gc.isenabled(), gc.get_freeze_count() > 1000) == (True, True)
+        failure("victim_broken:app", root)
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize("name", ["victim", "victim:", ":app", ""])
