@@ -291,3 +291,16 @@ def test_a_statement_that_the_database_refuses_is_named(kit: Kit, tmp_path: Path
 
     with pytest.raises(Exception, match=r"TF-SQL: The database refused the statement: (no such )?function"):
         within(kit, tmp_path, body, at_home)
+
+
+def test_run_counts_the_rows_of_a_statement_that_begins_with_with(kit: Kit, tmp_path: Path) -> None:
+    chosen = select(items.c.number).where(MINE, items.c.number < 3).cte("chosen")
+    change = update(items).where(MINE, items.c.number.in_(select(chosen.c.number))).values(state="seen")
+    remove = delete(items).where(MINE, items.c.number.in_(select(chosen.c.number)))
+
+    async def body(tx: Transaction) -> list[int]:
+        await three(tx)
+        statements = (change, change.returning(items.c.number), ALL, remove, change, remove)
+        return [await tx.run(statement, owner=OWNER) for statement in statements]
+
+    assert within(kit, tmp_path, body) == [2, 2, 3, 2, 0, 0]

@@ -119,9 +119,7 @@ DUE = (
         )
     )
     .values(state=int(State.READY), rank=job.due_us - job.priority * AGE_US)
-    .returning(job.id)
 )
-"""It returns what it changed, as `FORGET` does: SQLite counts nothing for a statement that begins with WITH."""
 NEXT_DUE = select(func.min(job.rank)).where(_IS_SCHEDULED)
 FORGET = (
     delete(tf_job)
@@ -137,7 +135,6 @@ FORGET = (
             )
         )
     )
-    .returning(job.id)
 )
 KNOWN_AGAIN = (
     update(tf_job)

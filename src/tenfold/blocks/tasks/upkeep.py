@@ -70,11 +70,11 @@ class Upkeep:
 
 
 async def _due(tx: Transaction, now_us: int, count: int) -> int:
-    return len(await tx.all(sql.DUE, now=now_us, count=count))
+    return await tx.run(sql.DUE, now=now_us, count=count)
 
 
 async def _forget(tx: Transaction, now_us: int, count: int) -> int:
-    return len(await tx.all(sql.FORGET, now=now_us, count=count))
+    return await tx.run(sql.FORGET, now=now_us, count=count)
 
 
 async def _known(tx: Transaction, names: list[str]) -> int:

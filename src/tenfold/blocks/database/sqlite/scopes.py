@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from tenfold.blocks.database.backend import ROWS_LIMIT, Call, DatabaseConfig
+from tenfold.blocks.database.meter import Meter
 from tenfold.blocks.database.policy import Scope
 from tenfold.blocks.database.scopes import Access, at_most_one, bounded, exactly_one, maker, over, swallowed
 from tenfold.blocks.database.statement import Plan, Plans
+from tenfold.core.errors import TenfoldError
 from tenfold.drivers.sqlite import translated
 
 
@@ -20,6 +22,7 @@ class Home(Protocol):
     plans: Plans
     config: DatabaseConfig
     reader: sqlite3.Connection
+    meter: Meter
 
     def fetch(
         self, connection: sqlite3.Connection, plan: Plan, params: Mapping[str, Any], limit: int
@@ -54,7 +57,15 @@ class _Access(Access):
 
     def _rows(self, statement: Any, params: Mapping[str, Any], limit: int) -> list[Any]:
         plan = self._plan(statement, params)
-        raw = self._backend.fetch(self._connection, plan, params, limit)
+        meter = self._backend.meter
+        began = meter.now()
+        try:
+            raw = self._backend.fetch(self._connection, plan, params, limit)
+        except TenfoldError as error:
+            meter.judge(error)
+            raise
+        finally:
+            meter.read(began)
         make = maker(plan)
         return [make(row) for row in raw]
 
@@ -127,7 +138,14 @@ class SqliteSnapshot(_Access):
         running = self._backend.beside(self._backend.fetch, self._connection, plan, params, limit)
         self._running += 1
         running.add_done_callback(self._ended)
-        raw = await asyncio.shield(running)
+        began = self._backend.meter.now()
+        try:
+            raw = await asyncio.shield(running)
+        except TenfoldError as error:
+            self._backend.meter.judge(error)
+            raise
+        finally:
+            self._backend.meter.read(began)
         make = maker(plan)
         return [make(row) for row in raw]
 
@@ -183,11 +201,13 @@ class SqliteTransaction(_Direct):
         sql, values = (plan.sql, plan.bind(params)) if plan.expand is None else plan.expand(params)
         try:
             cursor = self._connection.execute(sql, values)
-            if plan.make is not None:
-                cursor.fetchall()
+            rows = cursor.fetchall() if plan.make is not None else ()
+            if cursor.rowcount >= 0:
+                return cursor.rowcount
+            # The driver counts only what begins with INSERT, UPDATE or DELETE: no SELECT, and nothing after WITH.
+            return self._connection.execute("SELECT changes()").fetchone()[0] if plan.writes else len(rows)
         except sqlite3.Error as error:
             raise self._doomed(error) from error
-        return cursor.rowcount
 
     async def run_many(self, statement: Any, rows: list[dict[str, Any]], /) -> int:
         touched = 0
