@@ -1,40 +1,122 @@
-"""`tenfold status`: what runs. Exit 0 when everything runs that should, 3 when not."""
+"""`tenfold status`: what runs, as a picture and in words. Exit 0 when everything runs that should, 3 when not."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tenfold.cli.main import EXIT_NOT_RUNNING, Context
 from tenfold.control.deployment import Deployment
 from tenfold.control.place import Place
-from tenfold.control.words import Facts, open_words, progress_words
+from tenfold.control.words import Facts, open_words, page_words, progress_words
+from tenfold.core.clock import SYSTEM_CLOCK
+from tenfold.core.units import parse_duration
+from tenfold.dashboard.picture.drawing import draw, troubles
+from tenfold.dashboard.picture.model import Picture
+from tenfold.dashboard.terminal import lines as picture_lines
+
+if TYPE_CHECKING:
+    from tenfold.cli.watching import View
+    from tenfold.control.figures.model import Figures
 
 _COLOURS = {"running": "green", "starting": "yellow", "degraded": "yellow", "failed": "red", "stopped": "red"}
 
 _JOBS = {"waiting": "wait", "running": "run", "dead": "dead", "unknown": "of tasks that the code does not have"}
 
+WIDEST = 160
+"""Columns that the picture takes at most: wider it would fall apart."""
+SHORTEST_S = 0.2
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+@click.option("--watch", is_flag=True, help="Draw it again and again, with figures, until Ctrl-C.")
+@click.option("--every", default="1s", show_default=True, help="How often --watch looks.")
+@click.option("--figures", is_flag=True, help="With figures: looks for half a second.")
+@click.option("--ascii", "plain", is_flag=True, help="Draw with ASCII characters only.")
 @click.pass_obj
-def command(context: Context, as_json: bool) -> int:
-    """Say what runs: the service, its addresses, balancers, web servers and workers, the database, the open move.
+def command(context: Context, /, as_json: bool, watch: bool, **options: Any) -> int:
+    """Draw what runs and say it in words: addresses, balancers, web servers, workers, the database, the open move.
+
+    \b
+      ● well   ◐ starting   ○ leaving   ▲ runs and is not ready   ✕ should run and does not
+      a dashed box: no clients come to it
 
     A web server is told with its requests and connections, its version of the code and its private address; with
     "no traffic" while clients do not come to it (it has just started, or finishes what was begun). A balancer is told
-    with the web servers that it sends requests to. Exit 0 when everything runs that should, 3 when not.
+    with the web servers that it sends requests to. Figures (--watch, --figures) are of the last second: requests with
+    their median and their 99th percentile, and how much of its processor a process uses. Exit 0 when everything runs
+    that should, 3 when not.
     """
-    facts = Deployment(Place(context.root())).facts(jobs=True)
-    click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(status_lines(facts)))
+    place, plain = Place(context.root()), options["plain"] or not _draws_boxes()
+    if watch and as_json:
+        raise click.UsageError("--watch draws; --json is for one look.")
+    if watch:
+        return _watch(place, options["every"], plain)
+    facts = Deployment(place).facts(jobs=True)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        picture = draw(
+            place.read_map(), facts, _figures(place) if options["figures"] else None, at_us=SYSTEM_CLOCK.wall_us()
+        )
+        drawn = drawn_lines(picture, shutil.get_terminal_size().columns, plain)
+        click.echo("\n".join(status_lines(facts, drawn)))
     return 0 if facts["state"] == "running" else EXIT_NOT_RUNNING
 
 
-def status_lines(facts: Facts) -> list[str]:
-    """The facts as a person reads them."""
+def _watch(place: Place, every: str, plain: bool) -> int:
+    from tenfold.cli.watching import watch  # noqa: PLC0415 - a single look needs none of it
+
+    every_s = parse_duration(every)
+    if every_s < SHORTEST_S:
+        raise click.UsageError(f"--every is {SHORTEST_S:g}s at least.")
+
+    def tell(view: View, columns: int) -> list[str]:
+        return status_lines(view.facts, drawn_lines(view.picture, columns, plain))
+
+    watch(place, every_s, tell)
+    return 0
+
+
+def _figures(place: Place) -> Figures:
+    import asyncio  # noqa: PLC0415 - only those who want figures wait for it
+
+    from tenfold.cli.watching import figures_once  # noqa: PLC0415
+
+    return asyncio.run(figures_once(place))
+
+
+def _draws_boxes() -> bool:
+    """Whether what reads our output takes more than ASCII."""
+    try:
+        "●╭".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def drawn_lines(picture: Picture, columns: int, plain: bool = False) -> list[str]:
+    """The picture for so many columns; nothing when nothing runs."""
+    if picture.state == "stopped":
+        return []
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return picture_lines(picture, min(columns, WIDEST), colour, plain)
+
+
+def status_lines(facts: Facts, drawn: Sequence[str] = ()) -> list[str]:
+    """The facts as a person reads them; `drawn`: the picture, which comes below the addresses."""
     state = click.style(facts["state"], fg=_COLOURS[facts["state"]], bold=True)
     lines = [f"{facts['service'] or facts['root']}: {state}", *_address_lines(facts)]
+    page = page_words(facts.get("dashboard"))
+    lines += [f"  dashboard {page}"] if page else []
+    lines += ["", *drawn, ""] if drawn else []
     lines += [_balancer_line(node) for node in sorted(facts["balancers"], key=_order)]
     lines += [_web_line(node, facts["version"]) for node in sorted(facts["nodes"], key=_order)]
     lines += [_worker_line(node, facts["version"]) for node in sorted(facts["workers"], key=_order)]
@@ -46,7 +128,7 @@ def status_lines(facts: Facts) -> list[str]:
     lines += _job_lines(facts["jobs"], bool(facts["workers"]))
     lines += _route_lines(facts) if facts["nodes"] else []
     lines += [f"  {sentence}" for sentence in facts["waiting"]]
-    return lines + _move_lines(facts["move"]) + _advice(facts)
+    return lines + _move_lines(facts["move"]) + troubles(facts)
 
 
 def _order(node: Facts) -> tuple[int, str]:
@@ -132,16 +214,3 @@ def _move_lines(move: Facts | None) -> list[str]:
     if move is None:
         return []
     return [f"  {open_words(move)}", f"    {progress_words(move)}"]
-
-
-def _advice(facts: Facts) -> list[str]:
-    if facts["state"] == "stopped":
-        return ["Nothing runs. `tenfold up` starts it."]
-    if facts["keeper"] is None:
-        return ["The keeper is gone; what runs goes on. `tenfold up` brings a new keeper that takes it over."]
-    controller = facts["controller"]
-    if controller is None:
-        return ["The controller does not answer; the keeper starts it again. No request notices."]
-    nodes = [*facts["nodes"], *facts["workers"], *facts["balancers"]]
-    errors = [controller["error"], *((node.get("report") or {}).get("error") for node in nodes)]
-    return [f"{error['message']} {error['hint']}" for error in errors if error]

@@ -72,23 +72,21 @@ def draw(
         keeper=facts.get("keeper") is not None,
         limits_off=any(node.get("limits") == "off" for node in facts.get("nodes", ())),
         way_back=bool(current and current.database.way_back),
-        says=tuple(sentences(facts)),
+        says=(*facts.get("waiting", ()), *troubles(facts)),
     )
 
 
-def sentences(facts: Facts) -> list[str]:
-    """What a person has to know about how it stands: who does not answer, why something does not run, what waits for
-    a step. In English."""
-    found = [str(sentence) for sentence in facts.get("waiting", ())]
+def troubles(facts: Facts) -> list[str]:
+    """What a person has to know about how it stands: who does not answer, why something does not run. In English."""
     if facts["state"] == "stopped":
-        return [*found, "Nothing runs. `tenfold up` starts it."]
+        return ["Nothing runs. `tenfold up` starts it."]
     if facts.get("keeper") is None:
-        return [*found, "The keeper is gone; what runs goes on. `tenfold up` brings a new keeper that takes it over."]
+        return ["The keeper is gone; what runs goes on. `tenfold up` brings a new keeper that takes it over."]
     controller = facts.get("controller")
     if controller is None:
-        return [*found, "The controller does not answer; the keeper starts it again. No request notices."]
+        return ["The controller does not answer; the keeper starts it again. No request notices."]
     errors = [controller["error"], *((told.get("report") or {}).get("error") for _, told in _told(facts))]
-    return found + [f"{error['message']} {error['hint']}" for error in errors if error]
+    return [f"{error['message']} {error['hint']}" for error in errors if error]
 
 
 # Tiers
