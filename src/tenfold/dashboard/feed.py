@@ -91,8 +91,8 @@ class Feed:
         self.viewers += 1
         self._wanted.set()
         try:
-            yield f"retry: {AGAIN_MS}\n\n".encode()
             seen, shown = self._number, b""
+            yield f"retry: {AGAIN_MS}\n\n".encode()
             while not self._closed:
                 changed = self._changed
                 for number, facts in self._moves:

@@ -100,7 +100,8 @@ def is_loopback(host: str) -> bool:
 def names_of(host: str, machine: Iterable[str]) -> frozenset[str]:
     """The names under which the page may be asked for: the configured one, and on the network the machine's own."""
     own = [] if is_loopback(host) else list(machine)
-    return frozenset(name.lower().rstrip(".") for name in ("localhost", host, *own) if _NAME.fullmatch(name))
+    names = (name.lower().rstrip(".") for name in ("localhost", host, *own))
+    return frozenset(name for name in names if _NAME.fullmatch(name))
 
 
 def refusal(rules: Rules, asked: Asked) -> Refused | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from tenfold.core.redact import MASK, redact_text, sounds_secret
 
-SHORTEST = 8
-"""Shorter texts in the folder of the secrets are too common to be masked wherever they appear."""
+SHORTEST, LONG = 8, 20
+"""Shorter texts in the folder of the secrets are too common to be masked wherever they appear, and words of letters
+only unless they are long."""
 FILE_MAX = 64 * 1024
 
 _WORD = re.compile(r"[A-Za-z0-9+/=_-]+")
@@ -29,7 +30,7 @@ class Redactor:
         for value in self._known():
             if value in text:
                 text = text.replace(value, MASK)
-        return redact_text(_NAMED.sub(_masked, text))
+        return _NAMED.sub(_masked, redact_text(text))
 
     def _known(self) -> tuple[str, ...]:
         """The values, longest first, so that no part of one is left."""
@@ -44,12 +45,13 @@ class Redactor:
 
 
 def _words(path: Path) -> set[str]:
-    """The words of a file of secrets; of one with several lines or fields, those that are long enough to be one."""
+    """The words of a file of secrets that are long enough to be one, and no times or words of a language."""
     try:
         text = path.read_bytes()[:FILE_MAX].decode(errors="replace")
     except OSError:
         return set()
-    return {word for word in _WORD.findall(text) if len(word) >= SHORTEST and not word.isalpha() and not word.isdigit()}
+    found = {word for word in _WORD.findall(text) if len(word) >= SHORTEST and not word.isdigit()}
+    return {word for word in found if len(word) >= LONG or not word.isalpha()}
 
 
 def _masked(found: re.Match[str]) -> str:
