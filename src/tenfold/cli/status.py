@@ -111,7 +111,7 @@ def drawn_lines(picture: Picture, columns: int, plain: bool = False) -> list[str
 
 
 def status_lines(facts: Facts, drawn: Sequence[str] = ()) -> list[str]:
-    """The facts as a person reads them; `drawn`: the picture, which comes below the addresses."""
+    """The facts as a person reads them; `drawn`: the picture, with the open move, which comes below the addresses."""
     state = click.style(facts["state"], fg=_COLOURS[facts["state"]], bold=True)
     lines = [f"{facts['service'] or facts['root']}: {state}", *_address_lines(facts)]
     page = page_words(facts.get("dashboard"))
@@ -128,7 +128,7 @@ def status_lines(facts: Facts, drawn: Sequence[str] = ()) -> list[str]:
     lines += _job_lines(facts["jobs"], bool(facts["workers"]))
     lines += _route_lines(facts) if facts["nodes"] else []
     lines += [f"  {sentence}" for sentence in facts["waiting"]]
-    return lines + _move_lines(facts["move"]) + troubles(facts)
+    return lines + ([] if drawn else _move_lines(facts["move"])) + troubles(facts)
 
 
 def _order(node: Facts) -> tuple[int, str]:

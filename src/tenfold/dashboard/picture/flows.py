@@ -42,7 +42,8 @@ def _way_in(current: Map, present: set[str], figures: Figures | None) -> list[Ar
     way = [role for role in DOORS if role in present]
     found = [Arrow(USERS, way[0], "requests", _came_in(way[0], current, figures))] if way else []
     for source, target in pairwise(way):
-        found.append(Arrow(source, target, "requests", _answered(target, figures), waiting=_queued(source, figures)))
+        traffic = _passed(source, target, current, figures)
+        found.append(Arrow(source, target, "requests", traffic, waiting=_queued(source, figures)))
     if len(way) > 1 and current.public.door == WEB:
         found.append(Arrow(USERS, WEB, "requests", figures.public if figures else None))
     return found
@@ -55,6 +56,14 @@ def _came_in(first: str, current: Map, figures: Figures | None) -> Traffic | Non
     if first == WEB or current.public.door != WEB:
         return figures.public
     return _answered(first, figures)
+
+
+def _passed(source: str, target: str, current: Map, figures: Figures | None) -> Traffic | None:
+    """What one tier of the way passes on to the next. While web servers have a door of their own, not all that they
+    answer came through the tier before them."""
+    if figures is not None and target == WEB:
+        return _answered(source, figures) if current.public.door == WEB else figures.public
+    return _answered(target, figures)
 
 
 def _answered(role: str, figures: Figures | None) -> Traffic | None:
@@ -88,7 +97,10 @@ def _asked(current: Map, source: str, target: str, figures: Figures | None, *, k
     asking = figures.of_role(source) if figures else ()
     if kind == "queries" and target == DATABASE:
         held = sum(node.held for node in asking)
+        others = any(queries(node) for node in figures.nodes if node.role != source) if figures else False
         traffic = together(queries(node) for node in asking)
+        if traffic is not None and figures is not None and not others:
+            traffic = figures.queries  # its percentiles are true, not put together
         return Arrow(source, target, "queries", traffic, current.database.gate, held)
     if kind == "jobs":
         done = figures.of_role(WORKER) if figures else ()

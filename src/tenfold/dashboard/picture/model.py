@@ -80,7 +80,8 @@ class StageNow(msgspec.Struct, frozen=True):
 
 
 class MoveNow(msgspec.Struct, frozen=True):
-    """The move that is open. `done` of `total` in `unit`, as far as the stage counts something."""
+    """The move that is open. `done` of `total` in `unit`, `rate` of them a second, as far as the stage counts
+    something."""
 
     id: str
     name: str
@@ -93,6 +94,7 @@ class MoveNow(msgspec.Struct, frozen=True):
     done: float = 0
     total: float = 0
     unit: str = ""
+    rate: float = 0
     left_s: float | None = None
     held_ms: float = 0.0
 

@@ -31,6 +31,7 @@ def move_now(move: Facts | None, at_us: int) -> MoveNow | None:
         done=float(progress.get("done") or 0),
         total=float(progress.get("total") or 0),
         unit=str(progress.get("unit") or ""),
+        rate=float(progress.get("rate") or 0),
         left_s=progress.get("left_s"),
         held_ms=_held_ms(move, at_us),
     )

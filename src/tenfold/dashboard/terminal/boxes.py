@@ -11,10 +11,11 @@ from tenfold.dashboard.picture.roles import WEB
 from tenfold.dashboard.terminal.numbers import bytes_words, count_words, ms_words, rate_words, share_words
 from tenfold.dashboard.terminal.pen import HEALTH_STYLE, Pen, beside, padded, width_of
 
-LEAST = 12
-"""Columns for the content of a box."""
+LEAST, ROOMY = 12, 18
+"""Columns for the content of a box: at least, and where there is room."""
 NAMED = 40
 """Columns for the longest name."""
+ROWS = 2
 GROUP = 10
 FIELD_LINES = 10
 """Lines of signs at most; what is left is counted."""
@@ -39,10 +40,11 @@ class Block:
     width: int
 
 
-def tier_block(pen: Pen, tier: Tier, width: int, *, measured: bool, rows: int = 2) -> Block:
-    """A tier in at most `width` columns: boxes in up to `rows` rows, and for more nodes than that a field of signs.
+def tier_block(pen: Pen, tier: Tier, width: int, *, measured: bool, roomy: bool = True) -> Block:
+    """A tier in at most `width` columns: boxes in up to `ROWS` rows, and for more nodes than that a field of signs.
 
-    `measured`: whether there are figures, so that boxes have room for them.
+    `measured`: whether there are figures, so that boxes have room for them. `roomy`: whether boxes of nodes that fit
+    into one row are wider than they have to be.
     """
     if len(tier.nodes) == 1 and tier.role == WEB and tier.nodes[0].parts:
         wide = parts_block(pen, tier.nodes[0], width, measured=measured)
@@ -51,9 +53,11 @@ def tier_block(pen: Pen, tier: Tier, width: int, *, measured: bool, rows: int = 
     mixed = len({node.version for node in tier.nodes}) > 1
     content = max(LEAST, *(_least(pen, tier, node, mixed=mixed) for node in tier.nodes))
     content = min(content, width - 4)
+    if roomy and measured and len(tier.nodes) * (max(content, ROOMY) + 5) - 1 <= width:
+        content = max(content, ROOMY)
     pad = 1 if len(tier.nodes) * (content + 5) - 1 <= width else 0
     across = max((width + 1) // (content + pad + 4), 1)
-    if len(tier.nodes) > across * rows:
+    if len(tier.nodes) > across * ROWS:
         return field_block(pen, tier, width)
     drawn = [_inside(pen, tier, node, content, measured=measured, mixed=mixed) for node in tier.nodes]
     return _boxes(pen, tier.nodes, drawn, across, content + pad)
@@ -129,7 +133,7 @@ def _measures(pen: Pen, node: Node, width: int) -> list[str]:
     if values.get("queue"):
         words.append(f"{count_words(values['queue'])} wait")
     if "p99_ms" in values and values.get("rate"):
-        words.append(ms_words(values["p99_ms"]))
+        words.append(f"{'p99 ' if width >= ROOMY else ''}{ms_words(values['p99_ms'])}")
     if not words and values.get("connections"):
         words = [f"{count_words(values['connections'])} conn."]
     while len(words) > 1 and len("  ".join(words)) > width:
@@ -143,7 +147,7 @@ def cpu_lines(pen: Pen, node: Node, width: int) -> list[str]:
     if "cpu" not in node.values:
         return []
     share = node.values["cpu"] / (node.values.get("cpu_max") or 1.0)
-    return [f"cpu {pen.bar(share, min(width - 8, 8))}{share_words(share):>4}"]
+    return [f"cpu {pen.bar(share, min(width - 8, 10))}{share_words(share):>4}"]
 
 
 # One node with its parts

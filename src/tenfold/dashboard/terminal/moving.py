@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tenfold.control.words import took_words
 from tenfold.core.units import format_size
 from tenfold.dashboard.picture.model import MoveNow, StageNow
-from tenfold.dashboard.terminal.numbers import count_words, ms_words, share_words
+from tenfold.dashboard.terminal.numbers import ms_words, share_words
 from tenfold.dashboard.terminal.pen import Pen, width_of
 
 BAR = 24
@@ -23,7 +24,9 @@ def move_lines(pen: Pen, move: MoveNow, width: int) -> list[str]:
 
 def _head(pen: Pen, move: MoveNow, width: int) -> str:
     sign = pen.strokes.back if move.back else pen.strokes.now
-    return f"{pen.ink(sign, 'bold cyan')} {pen.ink(pen.cut(move.title, width), 'bold')}"
+    title = pen.cut(move.title, width)
+    name = f"  {move.name}" if width_of(title) + 2 + len(move.name) <= width and move.name != move.title else ""
+    return f"{pen.ink(sign, 'bold cyan')} {pen.ink(title, 'bold')}{pen.ink(name, 'dim')}"
 
 
 def _way(pen: Pen, move: MoveNow, width: int) -> str:
@@ -62,13 +65,16 @@ def _stage(pen: Pen, stage: StageNow) -> tuple[str, int]:
 
 def _far(pen: Pen, move: MoveNow, width: int) -> str:
     """How far the stage under way is: a bar where its end is known, else a count; empty where nothing is counted."""
-    left = f", {count_words(move.left_s)} s left" if move.left_s is not None else ""
+    words = [f"{took_words(max(1, round(move.left_s)))} left"] if move.left_s is not None else []
+    words += [f"{_amount(move.rate, move.unit)}/s"] if move.rate >= 1 else []
     if not move.total:
-        return pen.cut(f"{_amount(move.done, move.unit)}{left}", width) if move.done else ""
+        return pen.cut(", ".join([_amount(move.done, move.unit), *words]), width) if move.done else ""
     share = min(move.done / move.total, 1.0)
     done = _amount(move.done, move.unit if move.unit == "bytes" else "")
-    words = f" {share_words(share):>4}  {done} of {_amount(move.total, move.unit)}{left}"
-    return pen.line(share, BAR, "cyan") + pen.cut(words, width - BAR)
+    words.insert(0, f" {share_words(share):>4}  {done} of {_amount(move.total, move.unit)}")
+    while len(words) > 1 and BAR + len(", ".join(words)) > width:
+        words.pop()
+    return pen.line(share, BAR, "cyan") + pen.cut(", ".join(words), width - BAR)
 
 
 def _amount(number: float, unit: str) -> str:

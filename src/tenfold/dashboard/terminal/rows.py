@@ -39,6 +39,7 @@ class Row:
 
     tier: Tier
     aside: Tier | None = None
+    roomy: bool = True
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -71,30 +72,32 @@ def _rows(pen: Pen, picture: Picture, width: int) -> list[Row]:
         aside = asides.get(tier.role)
         if aside is None:
             rows.append(Row(tier))
-        elif _fit(pen, picture, tier, aside, width):
+        elif _fit(pen, picture, Row(tier, aside), width):
             rows.append(Row(tier, aside))
+        elif _fit(pen, picture, Row(tier, aside, roomy=False), width):
+            rows.append(Row(tier, aside, roomy=False))
         else:
             rows += [Row(tier), Row(aside)]
     return rows
 
 
-def _fit(pen: Pen, picture: Picture, tier: Tier, aside: Tier, width: int) -> bool:
-    both = (_block(pen, picture, each, width).width for each in (tier, aside))
+def _fit(pen: Pen, picture: Picture, row: Row, width: int) -> bool:
+    both = (_block(pen, picture, each, width, roomy=row.roomy).width for each in (row.tier, row.aside) if each)
     return sum(both) + len(pen.strokes.aside) + 2 <= width
 
 
-def _block(pen: Pen, picture: Picture, tier: Tier, width: int) -> Block:
-    return tier_block(pen, tier, width, measured=picture.window_s > 0)
+def _block(pen: Pen, picture: Picture, tier: Tier, width: int, *, roomy: bool) -> Block:
+    return tier_block(pen, tier, width, measured=picture.window_s > 0, roomy=roomy)
 
 
 def _row(pen: Pen, picture: Picture, row: Row, width: int) -> list[str]:
     if row.tier.role == USERS:
         return [" " * (GUTTER + STEM - 1) + pen.ink("users", "bold")]
-    block = _block(pen, picture, row.tier, width)
+    block = _block(pen, picture, row.tier, width, roomy=row.roomy)
     lines = block.lines
     if row.aside is not None:
         arrow = ["", pen.ink(pen.strokes.aside, "cyan")]
-        other = _block(pen, picture, row.aside, width)
+        other = _block(pen, picture, row.aside, width, roomy=row.roomy)
         lines = beside([lines, arrow, other.lines], [block.width, len(pen.strokes.aside), other.width])
     return _labelled(pen, row, lines)
 
