@@ -219,7 +219,7 @@ class Crew:
         """
         try:
             return str((await self.ask("stop", timeout_s=grace_s + 30.0, node=node, grace_s=grace_s))["how"])
-        except UsageError as error:
+        except TenfoldError as error:  # what comes over a socket has its code, and no class of its own
             if error.code != "TF-NO-NODE":
                 raise
             return "gone"
