@@ -19,6 +19,8 @@ from tenfold.serve.problem import Problem
 
 COOKIE, PASS = "tenfold_dashboard", "tenfold_dashboard_pass"
 CSRF_HEADER = "x-tenfold-csrf"
+TOLD = 409
+"""The status for what a process of the deployment refused: over its socket an error has its code, and no class."""
 
 log = logging.getLogger("tenfold.dashboard")
 
@@ -112,7 +114,7 @@ def problem(error: Exception, redactor: Redactor) -> Response:
         body = Problem(
             f"urn:tenfold:{error.code}",
             error.title,
-            error.status,
+            TOLD if type(error) is TenfoldError else error.status,
             error.code,
             redactor.text(error.message),
             redactor.text(error.hint),
