@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from tenfold.control.advice.advising import advise
+from tenfold.control.advice.model import Advice
 from tenfold.control.figures.store import FigureStore
 from tenfold.core.errors import TenfoldError
 from tenfold.dashboard.actions import Actions
 from tenfold.dashboard.collector import Collector
 from tenfold.dashboard.reading import history_of, steps_of
 from tenfold.topology.dashboard import Mode
+from tenfold.topology.map import Map
 
 LIMIT_S = 10.0
 HISTORY_S = 600.0
@@ -54,6 +57,10 @@ class Ladder:
         except TenfoldError:
             return None
 
-    async def _advice(self) -> Any:
-        """What is advised now; None before anything was measured."""
-        return None
+    async def _advice(self) -> Advice | None:
+        """What is advised now; None where there is no map."""
+        current = self._collector.current
+        return await asyncio.to_thread(self._advise, current) if current else None
+
+    def _advise(self, current: Map) -> Advice:
+        return advise(current, self._store.recent(HISTORY_S))
