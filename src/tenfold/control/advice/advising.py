@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tenfold.control.advice.calm_rules import CALM_RULES
+from tenfold.control.advice.data_rules import DATABASE_RULES, FILE_RULES
 from tenfold.control.advice.finding import Finding, Rule, words
 from tenfold.control.advice.levels import FULL, LEAST_S, TOLERANCE
 from tenfold.control.advice.machine_rules import DISK_RULE, MACHINE_RULES, PROCESSOR_RULE
@@ -12,11 +13,19 @@ from tenfold.control.advice.model import Advice, Pressure, Words
 from tenfold.control.advice.phrases import say
 from tenfold.control.advice.pressures import ERRORS_MOST, LEAST_RATE, first_of, pressures_of
 from tenfold.control.advice.scene import Scene, missing_in, scene_of
-from tenfold.control.advice.tier_rules import SCALING_RULES, TIER_RULES
+from tenfold.control.advice.tier_rules import TIER_RULES
 from tenfold.control.figures.model import Figures
 from tenfold.topology.map import Map
 
-RULES: tuple[Rule, ...] = (*MACHINE_RULES, *TIER_RULES, PROCESSOR_RULE, DISK_RULE, *SCALING_RULES, *CALM_RULES)
+RULES: tuple[Rule, ...] = (
+    *MACHINE_RULES,
+    *DATABASE_RULES,
+    PROCESSOR_RULE,
+    DISK_RULE,
+    *FILE_RULES,
+    *TIER_RULES,
+    *CALM_RULES,
+)
 """In the order in which they are asked; the first that applies is the advice."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tenfold.control.advice.data_rules import SLOW_READ_MS, SLOW_WRITE_MS
 from tenfold.control.advice.finding import Finding, Rule, coming, percent, words
 from tenfold.control.advice.levels import FULL
 from tenfold.control.advice.model import Pressure, Words
@@ -34,9 +35,16 @@ def full_pool(scene: Scene) -> Finding | None:
         pool = scene.usual_of(role, lambda node: node.pool)
         busy = scene.usual_of(role, lambda node: node.pool_busy)
         if pool and busy >= FULL * pool:
-            said = words("pool.full", busy=round(busy), pool=round(pool), all=server.pool, more=2 * server.pool)
-            return Finding("stay", said, tier=role, resource="connections")
+            return Finding("stay", _pool_words(scene, busy, pool, server.pool), tier=role, resource="connections")
     return None
+
+
+def _pool_words(scene: Scene, busy: float, pool: float, together: int) -> Words:
+    """Slow transactions fill any pool: they come first."""
+    took = scene.took_ms(lambda window: window.writes)
+    if took >= SLOW_WRITE_MS:
+        return words("pool.slow", busy=round(busy), pool=round(pool), took=took)
+    return words("pool.full", busy=round(busy), pool=round(pool), all=together, more=2 * together)
 
 
 def blocked_loop(scene: Scene) -> Finding | None:
@@ -53,18 +61,22 @@ def slow_answers(scene: Scene) -> Finding | None:
     took = scene.took_ms(lambda window: window.public, "p99_ms")
     if took < SLOW_MS or scene.rate < LEAST_RATE:
         return None
-    return Finding("stay", words("slow.first", took=took), (words("slow.why"),), tier="web")
+    reads = scene.took_ms(lambda window: window.reads)
+    reason = words("slow.reads", took=reads) if reads >= SLOW_READ_MS else words("slow.why")
+    return Finding("stay", words("slow.first", took=took), (reason,), tier="web")
 
 
 def hardly_used(scene: Scene) -> Finding | None:
     """Next to nobody is there."""
-    return Finding("stay", words("stay.idle")) if scene.rate < LEAST_RATE else None
+    return Finding("stay", words("stay.idle")) if max(scene.rate, scene.jobs) < LEAST_RATE else None
 
 
 def room(scene: Scene) -> Finding:
     """Everything has room; what fills up first is named, and how much more load fits."""
     first = first_of(pressures_of(scene))
-    if first is None or first.room is None or first.room >= FAR:
+    if scene.rate < LEAST_RATE:
+        said = words("stay.jobs", jobs=scene.jobs)
+    elif first is None or first.room is None or first.room >= FAR:
         said = words("stay.far", rate=scene.rate, times=round(FAR))
     else:
         said = words("stay.room", rate=scene.rate, times=first.room)
@@ -109,7 +121,7 @@ CALM_RULES = (
     Rule(
         "connections",
         "a process has usually 85 % of its share of `database.pool` busy",
-        "stay; a larger `database.pool`",
+        "stay; a larger `database.pool`, or shorter transactions when half of them take 50 ms",
         "GitLab's database load balancing: pools grow with processes",
         full_pool,
     ),
@@ -129,7 +141,7 @@ CALM_RULES = (
     ),
     Rule(
         "hardly-used",
-        "less than one request a second",
+        "less than one request and one job a second",
         "stay",
         "figures of an idle service say nothing about its size",
         hardly_used,

@@ -7,21 +7,20 @@ from tenfold.control.advice.levels import FULL
 from tenfold.control.advice.model import Words
 from tenfold.control.advice.pressures import GIB
 from tenfold.control.advice.scene import Scene
+from tenfold.control.advice.tiers import reads_here
 from tenfold.topology.steps import find_step
 
-DISK_LEFT = 0.10
-DISK_LEFT_BYTES = 10 * GIB
-"""A disk is as good as full when less than a tenth is free, and less than this: databases stop when it is."""
-MEMORY_FULL = 0.90
+LEFT = 0.10
+LEFT_BYTES = 2 * GIB
+"""Memory or a disk is as good as full when less than a tenth is free, and less than this."""
 SLOW_COMMIT_MS = 20.0
 """A disk of today confirms a write in a few milliseconds; one that is the bottleneck takes longer."""
-DATABASE_PART = 0.25
 
 
 def disk_space(scene: Scene) -> Finding | None:
     """The disk of the data is nearly full: everything stops when it is."""
     machine = scene.machine.machine
-    if not machine.disk or machine.disk_free >= min(DISK_LEFT * machine.disk, DISK_LEFT_BYTES):
+    if not machine.disk or machine.disk_free >= min(LEFT * machine.disk, LEFT_BYTES):
         return None
     said = words("disk.space", free=machine.disk_free / GIB, part=percent(machine.disk_free / machine.disk))
     return Finding("bigger-machine", said, (words("disk.stops"),), tier="machine", resource="disk")
@@ -31,7 +30,7 @@ def memory(scene: Scene) -> Finding | None:
     """The machine has hardly any memory left."""
     machine = scene.machine.machine
     used = machine.memory - machine.memory_free
-    if not machine.memory or used < MEMORY_FULL * machine.memory:
+    if not machine.memory or machine.memory_free >= min(LEFT * machine.memory, LEFT_BYTES):
         return None
     own = sum(node.memory for node in scene.machine.nodes)
     said = words("memory.full", part=percent(used / machine.memory), most=machine.memory / GIB)
@@ -46,7 +45,7 @@ def processors(scene: Scene) -> Finding | None:
     values = {"busy": scene.busy, "cores": scene.cores, "own": scene.ours, "others": scene.others}
     if scene.others > scene.ours:
         return Finding("bigger-machine", words("machine.others", **values), tier="machine", resource="cpu")
-    because = (words("machine.parts", **values), *elsewhere(scene), *more_cores(scene))
+    because = (words("machine.parts", **values), *_elsewhere(scene), *more_cores(scene))
     return Finding("bigger-machine", words("machine.full", **values), because, tier="machine", resource="cpu")
 
 
@@ -56,16 +55,13 @@ def disk_time(scene: Scene) -> Finding | None:
     if scene.disk_busy < FULL or took < SLOW_COMMIT_MS:
         return None
     said = words("disk.busy", part=percent(scene.disk_busy), took=took, rate=scene.writes)
-    return Finding("bigger-machine", said, elsewhere(scene), tier="machine", resource="disk_time")
+    return Finding("bigger-machine", said, tier="machine", resource="disk_time")
 
 
-def elsewhere(scene: Scene) -> tuple[Words, ...]:
-    """A database that has a good part of the machine could have one of its own."""
-    server = scene.current.database.server
-    used = sum(use.used for use in scene.uses("database"))
-    if server is None or not server.supervised or used < DATABASE_PART * scene.busy:
-        return ()
-    return (words("database.elsewhere", used=used),)
+def _elsewhere(scene: Scene) -> tuple[Words, ...]:
+    """A file whose reading takes a good part of the machine can become a server on another one."""
+    step = find_step("separate-database")
+    return (words("database.elsewhere", step=step.number),) if reads_here(scene) else ()
 
 
 def more_cores(scene: Scene) -> tuple[Words, ...]:
@@ -86,14 +82,14 @@ def _capped(scene: Scene) -> bool:
 MACHINE_RULES = (
     Rule(
         "disk-space",
-        "less than 10 % and less than 10 GiB of the disk of the data are free",
+        "less than 10 % and less than 2 GiB of the disk of the data are free",
         "a bigger disk, or less on it",
         "a database stops when its disk is full",
         disk_space,
     ),
     Rule(
         "memory",
-        "90 % of the machine's memory is taken",
+        "less than 10 % and less than 2 GiB of the machine's memory are free",
         "more memory, or another machine for who takes it",
         "GitLab's sizing: 10 to 15 % of headroom",
         memory,

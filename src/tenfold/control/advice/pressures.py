@@ -21,7 +21,7 @@ WAIT_S = 60.0
 FEW_JOBS = 10
 """So many may always wait."""
 LEAST_RATE = 1.0
-"""With fewer requests a second nothing can be said of how much more fits."""
+"""With fewer requests or jobs a second nothing can be said of how much more fits."""
 
 
 def pressures_of(scene: Scene) -> tuple[Pressure, ...]:
@@ -38,7 +38,7 @@ def first_of(pressures: tuple[Pressure, ...]) -> Pressure | None:
 def _grows(scene: Scene, pressure: Pressure) -> Pressure:
     """A pressure that grows with the load. Its room keeps the headroom."""
     share = round(pressure.share, 4)
-    room = round(FULL / share, 2) if share > 0 and scene.rate >= LEAST_RATE else None
+    room = round(FULL / share, 2) if share > 0 and max(scene.rate, scene.jobs) >= LEAST_RATE else None
     return msgspec.structs.replace(pressure, used=round(pressure.used, 3), share=share, room=room)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tenfold.control.advice.levels import LOOK_BACK_S, Sample, level, mean, now, usual
+from tenfold.control.advice.levels import LOOK_BACK_S, TOLERANCE, Sample, level, mean, now, quantile, usual
 from tenfold.control.figures.model import Figures, NodeFigures, Traffic
 from tenfold.topology.map import Map
 
@@ -87,6 +87,12 @@ class Scene:
         return usual(
             self._samples(lambda window: _sum(window, lambda node: node.queue * (node.role in ("web", "worker"))))
         )
+
+    @cached_property
+    def waiting_falls(self) -> bool:
+        """Whether they get fewer by themselves."""
+        told = self._samples(lambda window: _sum(window, lambda node: node.queue * (node.role in ("web", "worker"))))
+        return now(told) < (1 - TOLERANCE) * quantile(told, 0.5)
 
     @cached_property
     def cache_hits(self) -> float | None:
