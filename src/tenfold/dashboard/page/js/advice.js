@@ -3,7 +3,7 @@
 import { exchange, h, style } from "./dom.js";
 import { knows, number, role, share, size, t } from "./words.js";
 
-const SHOWN = 4;
+const SHOWN = 3;
 
 /** Draws the advice into `root`; `follow(command)` when its button is pressed. */
 export function drawAdvice(root, advice, follow) {
@@ -25,7 +25,8 @@ const sentence = (words, english) => (words && knows(words.key) ? t(words.key, w
 function pressure({ tier, resource, used, most, unit, share: part, room }) {
   const filled = h("span", { class: "filled" });
   style(filled, "transform", `scaleX(${Math.min(1, part).toFixed(3)})`);
-  const amount = unit === "bytes" ? `${size(used)} / ${size(most)}` : unit === "share" ? share(part) : `${number(used)} / ${number(most)}`;
+  const whole = { bytes: `${size(used)} / ${size(most)}`, share: "" }[unit] ?? `${number(used)} / ${number(most)}`;
+  const amount = whole ? `${share(part)} (${whole})` : share(part);
   const name = `${role(tier)} · ${knows(`resource.${resource}`) ? t(`resource.${resource}`) : resource}`;
   return h("li", { class: part > 0.85 ? "full-up" : part > 0.7 ? "busy" : null },
     h("span", { class: "name" }, name), h("span", { class: "amount" }, amount),

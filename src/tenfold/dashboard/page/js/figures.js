@@ -13,7 +13,7 @@ const KINDS = [
   { name: "rate", series: ["rate"], shown: rate },
   { name: "errors", series: ["errors"], shown: rate },
   { name: "duration", series: ["p50_ms", "p99_ms"], shown: ms },
-  { name: "cpu", series: ["cpu"], shown: number },
+  { name: "cpu", series: ["cpu"], shown: number, least: 0.2 },
   { name: "memory", series: ["memory"], shown: size },
   { name: "saturation", series: ["in_flight", "queue", "held", "connections", "pool_busy", "loop_late_ms"], shown: number },
 ];
@@ -118,9 +118,9 @@ export class Plots {
     const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
     const lines = names.map((name, at) => ({ label: t(`value.${name}`), stroke: colour(`--plot-${at + 1}`), width: 2, dash: at % 2 ? [6, 4] : [], value: (_plot, value) => (value === null || value === undefined ? "–" : kind.shown(value)) }));
     const options = {
-      width: this.width(), height: HEIGHT, series: [{ value: (_plot, value) => (value ? clock(value) : "") }, ...lines],
+      width: this.width(), height: HEIGHT, series: [{ label: t("plot.time"), value: (_plot, value) => (value ? clock(value) : "") }, ...lines],
       axes: [{ ...axis, size: 30, values: (_plot, splits) => splits.map(clockShort) }, { ...axis, size: 62, values: (_plot, splits) => splits.map((value) => kind.shown(value)) }],
-      scales: { y: { range: (_plot, _low, high) => [0, Math.max(high * 1.1, 1e-9, kind.name === "cpu" ? 0.1 : 0)] } },
+      scales: { y: { range: (_plot, _low, high) => [0, Math.max(high * 1.1, kind.least ?? 1)] } },
       legend: { live: true }, cursor: { points: { size: 7 }, drag: { x: false, y: false } },
     };
     const plot = new window.uPlot(options, data, box);

@@ -86,8 +86,8 @@ export class Ladder {
       this.render();
     };
     input.addEventListener("change", () => change(input.value));
-    const nudge = (by, sign) => h("button", { type: "button", class: "nudge", "data-key": `${id}${by}`, disabled: this.busy, "aria-label": t(by > 0 ? "more_of" : "fewer_of", { role: t(`role.${role}`) }), onclick: () => change(this.wanted[role] + by) }, sign);
-    return h("div", { class: "counter" }, h("label", { for: id }, t(`role.${role}`)), nudge(-1, "−"), input, nudge(1, "+"));
+    const nudge = (by, sign) => h("button", { type: "button", class: "nudge", "data-key": `${id}${by}`, disabled: this.busy, "aria-label": t(by > 0 ? "more_of" : "fewer_of", { role: t(`role.${role}`, { n: 2 }) }), onclick: () => change(this.wanted[role] + by) }, sign);
+    return h("div", { class: "counter" }, h("label", { for: id }, t(`role.${role}`, { n: 2 })), nudge(-1, "−"), input, nudge(1, "+"));
   }
 
   /** New code, and the code before. */

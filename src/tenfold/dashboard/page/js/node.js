@@ -51,7 +51,7 @@ export class NodeDrawer {
     this.table = h("dl", { class: "facts" });
     this.log = h("div", {});
     const close = h("button", { type: "button", class: "quiet close", "aria-label": t("close"), onclick: () => this.root.close() }, "✕");
-    const heading = h("header", {}, h("h2", { id: "node-title" }, node.name), h("p", { class: "soft" }, role(node.role)), close);
+    const heading = h("header", {}, h("h2", { id: "node-title" }, node.name), h("p", { class: "soft" }, role(node.role, 1)), close);
     this.root.replaceChildren(heading, this.state, this.table, this.faults(node) ?? "", h("h3", {}, t("log")), this.log);
     this.facts(node);
     this.read(node.name);

@@ -80,13 +80,13 @@ export function duration(seconds) {
 /** Bytes: "12 MB", "1.4 GB" (powers of 1000). */
 export function size(bytes) {
   for (const [unit, weight] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
-    if (bytes >= weight) return `${number(Math.round((bytes / weight) * 10) / 10)} ${unit}`;
+    if (bytes >= weight) return `${number(Math.round((bytes / weight) * 10) / 10)}\u00a0${unit}`;
   }
   return `${number(Math.round(bytes))} B`;
 }
 
 /** A share from 0 to 1: "42 %". */
-export const share = (value) => `${number(Math.round(value * 100))} %`;
+export const share = (value) => `${number(Math.round(value * 100))}\u00a0%`;
 
 /** A time of day, of microseconds since 1970; with the date when that is another day. */
 export function time(us) {
@@ -97,5 +97,5 @@ export function time(us) {
   return new Intl.DateTimeFormat(language, options).format(at);
 }
 
-/** The words of a role ("Web servers"); a role that nobody knows yet is called by its own name. */
-export const role = (name) => (knows(`role.${name}`) ? t(`role.${name}`) : name);
+/** The words of a role ("Web servers"; "Web server" for one); a role that nobody knows yet is called by its name. */
+export const role = (name, n = 2) => (knows(`role.${name}`) ? t(`role.${name}`, { n }) : name);

@@ -10,8 +10,8 @@ export function makeArrow() {
   const flow = s("path", { class: "flow" });
   const head = s("path", { class: "head", d: "M-6-10L0 0L6-10z" });
   const fans = s("g", { class: "fans" });
-  const gate = s("g", { class: "gate" }, s("path", { class: "posts", d: "M-15-11V11M15-11V11" }),
-    s("path", { class: "bar", d: "M-15 0H15" }));
+  const gate = s("g", { class: "gate" }, s("path", { class: "wing left", d: "M-16 0H-1" }),
+    s("path", { class: "wing right", d: "M16 0H1" }), s("circle", { class: "post", cx: -16, r: 3.6 }), s("circle", { class: "post", cx: 16, r: 3.6 }));
   const pill = s("rect", { class: "pill", rx: 9, height: 42, y: -21 });
   const figures = s("text", { class: "figures" });
   const more = s("text", { class: "more" });
@@ -23,17 +23,16 @@ export function makeArrow() {
 
 /** Brings an element to what its arrow is now. */
 export function drawArrow(group, placed) {
-  const { arrow, path, middle, end } = placed;
-  const traffic = arrow.traffic;
-  const speed = pace(traffic?.rate ?? 0);
-  const failing = traffic !== null && traffic.errors > 0;
-  set(group, "class", `arrow ${arrow.kind} pace-${arrow.gate === "held" ? 0 : speed}${failing ? " failing" : ""}${placed.level ? " level" : ""}`);
+  const { arrow, path, middle, end, level, idle } = placed;
+  const speed = arrow.gate === "held" || idle ? 0 : pace(arrow.traffic?.rate ?? 0);
+  const failing = arrow.traffic !== null && arrow.traffic.errors > 0;
+  set(group, "class", `arrow ${arrow.kind} pace-${speed}${failing ? " failing" : ""}${level ? " level" : ""}${idle ? " idle" : ""}`);
   put(group.track, { d: path });
   put(group.flow, { d: path });
   set(group.head, "transform", `translate(${end.x} ${end.y}) rotate(${end.turn})`);
   keep(group.fans, group.known, placed.fans, { key: (fan) => fan.key, make: makeFan, update: drawFan, leave: leaveArrow });
-  drawGate(group, arrow, middle, placed.level);
-  drawLabel(group, arrow, middle, placed.level);
+  put(group.gate, { transform: `translate(${middle.x} ${middle.y})`, class: `gate ${(!idle && arrow.gate) || (arrow.gate === "held" ? "held" : "none")}` });
+  drawLabel(group, placed, idle && arrow.gate !== "held" ? ["", ""] : wordsOf(arrow, placed));
 }
 
 /** Lets an arrow fade. */
@@ -51,35 +50,42 @@ function pace(perSecond) {
   return perSecond < 10 ? 1 : perSecond < 100 ? 2 : perSecond < 1000 ? 3 : 4;
 }
 
-function drawGate(group, arrow, middle, level) {
-  put(group.gate, { transform: `translate(${middle.x} ${middle.y})${level ? " rotate(90)" : ""}`, class: `gate ${arrow.gate || "none"}` });
-}
-
-function drawLabel(group, arrow, middle, level) {
-  const [first, second] = wordsOf(arrow);
+function drawLabel(group, { arrow, middle, level, width }, [first, second]) {
   say(group.figures, first);
   say(group.more, second);
-  const wide = Math.max(measured(first, 10.2), measured(second, 7.6)) + 20;
-  const aside = arrow.gate ? 30 : 14;
-  const at = level ? `translate(${middle.x - wide / 2} ${middle.y - 34})` : `translate(${middle.x + aside} ${middle.y})`;
-  put(group.label, { transform: at, visibility: first ? null : "hidden" });
-  put(group.pill, { width: wide, height: second ? 42 : 26, y: second ? -21 : -13 });
-  put(group.figures, { x: 10, y: second ? -3 : 6 });
-  put(group.more, { x: 10, y: 14 });
+  set(group.label, "visibility", first ? null : "hidden");
+  const wide = Math.max(measured(group.figures), measured(group.more)) + 16;
+  const aside = arrow.gate && !level ? 26 : 12;
+  const fits = middle.x + aside + wide <= width;
+  const x = level ? middle.x - wide / 2 : fits ? middle.x + aside : middle.x - aside - wide;
+  set(group.label, "transform", `translate(${x} ${middle.y})`);
+  put(group.pill, { width: level ? 0 : wide, height: second ? 44 : 28, y: second ? -22 : -14 });
+  put(group.figures, { x: level ? wide / 2 : 8, y: level ? -9 : second ? -2 : 6, "text-anchor": level ? "middle" : "start" });
+  put(group.more, { x: level ? wide / 2 : 8, y: level ? 21 : 15, "text-anchor": level ? "middle" : "start" });
 }
 
-/** A rough width: what is wide in Korean is wide here. The pill only has to be no smaller than its text. */
-function measured(text, unit) {
-  let width = 0;
-  for (const letter of text) width += letter > "\u1100" ? unit * 1.45 : letter === " " || letter === "·" ? unit * 0.55 : unit;
-  return width;
+const widths = new Map();
+
+/** How wide a text is drawn; each text is measured once. */
+function measured(element) {
+  const { textContent: text } = element;
+  if (!text) return 0;
+  const key = `${element.closest("svg")?.classList.contains("narrow")}${element.closest(".held") ? 1 : 0}${element.getAttribute("class")}${text}`;
+  if (!widths.has(key)) {
+    if (widths.size > 2000) widths.clear();
+    widths.set(key, element.getComputedTextLength());
+  }
+  return widths.get(key);
 }
 
 /** Two lines: how much, and how quick; while a gate is held, how many wait. */
-function wordsOf({ gate, waiting, traffic, kind }) {
+function wordsOf({ gate, waiting, traffic, kind }, { narrow, lane }) {
+  if (kind === "jobs") return traffic || waiting ? [traffic ? rate(traffic.rate) : "", waiting ? t("gate.waiting", { n: waiting }) : t("kind.jobs")] : ["", ""];
   if (gate === "held") return [t("gate.held"), t("gate.waiting", { n: waiting })];
   if (!traffic) return ["", ""];
   if (traffic.errors > 0) return [rate(traffic.rate), t("failing", { rate: rate(traffic.errors) })];
-  const quick = traffic.p50_ms === null ? "" : t("percentiles", { p50: ms(traffic.p50_ms), p99: ms(traffic.p99_ms) });
-  return [kind === "requests" ? rate(traffic.rate) : `${rate(traffic.rate)} ${t(`kind.${kind}`)}`, quick];
+  if (narrow && lane) return [rate(traffic.rate), ""];
+  const values = { p50: ms(traffic.p50_ms), p99: ms(traffic.p99_ms) };
+  const quick = traffic.p50_ms === null ? "" : t(narrow ? "p99" : "percentiles", values);
+  return [rate(traffic.rate), quick || t(`kind.${kind}`)];
 }

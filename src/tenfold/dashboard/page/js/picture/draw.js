@@ -34,8 +34,8 @@ export class Drawing {
     put(this.svg, { viewBox: `0 0 ${made.width} ${made.height}`, "aria-label": t("picture.of", { service: picture.service }) });
     put(this.svg, { width, height: Math.round(made.height * scale), class: `figure${made.narrow ? " narrow" : ""}` });
     const [frames, lines, nodes] = this.layers;
-    const going = { leave: leave };
-    keep(frames, this.known.frames, made.tiers, { key: (box) => box.role, make: makeFrame, update: (g, box) => drawFrame(g, box, picture), ...going });
+    const going = { leave };
+    keep(frames, this.known.frames, made.tiers, { key: (box) => box.role, make: makeFrame, update: (g, box) => drawFrame(g, box, picture, made.narrow), ...going });
     keep(lines, this.known.lines, made.arrows, { key: (arrow) => arrow.key, make: makeArrow, update: drawArrow, leave: leaveArrow });
     keep(nodes, this.known.nodes, made.nodes, { key: (box) => box.node.name, make: makeNode, update: drawNode, ...going });
     this.rove();
@@ -101,36 +101,39 @@ function leave(element) {
 }
 
 function makeFrame(box) {
-  const group = s("g", { class: "frame" });
-  if (box.role === "users") {
-    group.append(s("g", { class: "where-from" }, users()), s("text", { class: "tier-title" }), s("text", { class: "tier-more" }));
-  } else group.append(s("rect", { rx: 16, class: "fence" }), s("text", { class: "tier-title" }), s("text", { class: "tier-more" }));
-  return group;
+  const first = box.role === "users" ? s("g", { class: "where-from" }, users()) : s("rect", { rx: 16, class: "fence" });
+  return s("g", { class: "frame" }, first, s("text", { class: "tier-title" }), s("text", { class: "tier-more" }));
 }
 
-function drawFrame(group, box, picture) {
+function drawFrame(group, box, picture, narrow) {
   const [first, title, more] = group.children;
   set(group, "class", `frame ${box.tier.health} ${box.role}`);
-  if (box.role === "users") {
-    set(first, "transform", `translate(${box.cx - 2} ${box.y + box.h / 2 - 8})`);
-    put(title, { x: box.cx, y: box.y + box.h + 0, "text-anchor": "middle" });
-    say(title, roleWords(box.role));
-    put(more, { x: box.cx + 66, y: box.y + box.h / 2 - 4, "text-anchor": "start" });
-    say(more, box.x > 150 ? picture.address.replace(/^https?:\/\//, "") : "");
-    return;
-  }
+  if (box.role === "users") return drawUsers(group.children, box, picture, narrow);
   put(first, { x: box.x, y: box.y, width: box.w, height: box.h });
   put(title, { x: box.x + 18, y: box.y + box.h - 10, "text-anchor": "start" });
   say(title, titleOf(box));
   put(more, { x: box.x + box.w - 18, y: box.y + box.h - 10, "text-anchor": "end" });
   say(more, moreOf(box));
+  return undefined;
 }
 
-const titleOf = ({ tier }) => (tier.nodes.length > 1 ? `${roleWords(tier.role)} · ${tier.nodes.length}` : roleWords(tier.role));
+function drawUsers([people, title, more], box, picture, narrow) {
+  set(people, "transform", `translate(${box.cx + 3} ${box.y + 24})`);
+  put(title, { x: box.cx + 62, y: box.y + (narrow ? 32 : 24) });
+  say(title, roleWords("users"));
+  put(more, { x: box.cx + 62, y: box.y + 43, visibility: narrow ? "hidden" : null });
+  say(more, picture.address.replace(/^https?:\/\//, ""));
+}
+
+const titleOf = ({ tier }) => {
+  const name = roleWords(tier.role, tier.nodes.length);
+  return tier.nodes.length > 1 ? `${name} · ${tier.nodes.length}` : name;
+};
 
 /** The engine, or how many of a large tier are not well. */
-function moreOf(box) {
-  const bad = box.tier.nodes.filter((node) => node.health !== "well").length;
-  if (box.kind === "tiny" && bad) return t("not_well", { n: bad });
-  return box.tier.backend && box.w > 170 ? box.tier.backend : "";
+function moreOf({ tier, kind, w }) {
+  const bad = tier.nodes.filter((node) => node.health !== "well").length;
+  if ((kind === "tiny" || kind === "mote") && bad) return t("not_well", { n: bad });
+  const engines = new Set(tier.nodes.map((node) => node.engine || tier.backend));
+  return engines.size === 1 && w > 170 ? [...engines][0] : "";
 }

@@ -4,6 +4,8 @@ import { put, s, say, set, style } from "../dom.js";
 import { ms, rate, role as roleWords, share, t } from "../words.js";
 import { icon, sign } from "./icons.js";
 
+const SCALES = { small: 0.9, tiny: 1.1, mote: 0.86 };
+
 /** An element for a node; `drawNode` fills it. */
 export function makeNode(box) {
   const group = s("g", { class: "node", role: "button", "data-node": box.node.name });
@@ -20,14 +22,14 @@ export function drawNode(group, box) {
   style(group, "transform", `translate(${box.x}px, ${box.y}px)`);
   if (group.health !== node.health) {
     group.health = node.health;
-    group.parts.sign.replaceChildren(sign(node.health, box.kind === "tiny" ? 1.15 : box.kind === "small" ? 0.85 : 1));
+    group.parts.sign.replaceChildren(sign(node.health, SCALES[box.kind] ?? 1));
   }
   group.parts.update(box);
 }
 
 /** What a screen reader says of a node, and the list says of it too. */
 export function described(node) {
-  const said = [node.name, roleWords(node.role), t(`health.${node.health}`)];
+  const said = [node.name, roleWords(node.role, 1), t(`health.${node.health}`)];
   if (!node.clients) said.push(t("no_clients"));
   if (node.says) said.push(node.says);
   if (node.values.cpu !== undefined) said.push(t("cpu", { value: share(load(node)) }));
@@ -40,7 +42,7 @@ export const load = (node) => Math.min(1, (node.values.cpu ?? 0) / (node.values.
 function build(group, box) {
   Object.assign(group, { kind: box.kind, size: `${box.w} ${box.h}`, health: "" });
   group.replaceChildren();
-  const made = { house, full, small, tiny }[box.kind](box);
+  const made = { house, full, small, tiny, mote: tiny }[box.kind](box);
   group.parts = made;
   group.append(...made.elements);
 }
@@ -55,15 +57,15 @@ function tiny({ w, h }) {
 }
 
 function small({ w, h }) {
-  const shield = s("g", { transform: `translate(${w - 15} ${h / 2 - 2})` });
-  const name = s("text", { class: "name", x: 11, y: h / 2 + 3 });
+  const shield = s("g", { transform: `translate(${w - 5} 5)` });
+  const name = s("text", { class: "name", x: 11, y: h / 2 + 2 });
   const bar = meter(10, h - 8, w - 20);
   const box = s("rect", { class: "box", width: w, height: h, rx: 9 });
   return { elements: [box, name, shield, bar.element], sign: shield, update: ({ node }) => { say(name, node.name); bar.update(node); } };
 }
 
 function full({ w, h, role }) {
-  const shield = s("g", { transform: `translate(${w - 19} 20)` });
+  const shield = s("g", { transform: `translate(${w - 6} 6)` });
   const slim = w < 165;
   const left = slim ? 14 : 54;
   const name = s("text", { class: "name", x: left, y: 33 });
@@ -72,13 +74,19 @@ function full({ w, h, role }) {
   const bar = meter(14, h - 16, w - 28);
   const box = s("rect", { class: "box", width: w, height: h, rx: 12 });
   const drawn = slim ? [] : [place(30, 38, icon(role))];
-  const update = ({ node }) => {
+  const update = ({ node, tier: now }) => {
     say(name, node.name);
     say(state, lineOf(node));
-    say(extra, node.health === "well" && node.clients ? node.version : "");
+    say(extra, slim && node.clients ? "" : engineOf(now, node));
     bar.update(node);
   };
   return { elements: [box, ...drawn, name, state, extra, shield, bar.element], sign: shield, update };
+}
+
+/** What stands at the end of the second line: the version of the code, or the engine where a tier has two. */
+function engineOf(tier, node) {
+  if (tier.nodes.some((other) => other.engine !== node.engine)) return node.engine;
+  return node.health === "well" && node.clients ? node.version : "";
 }
 
 /** One process with everything in it: the first figure of the book. */
@@ -107,8 +115,9 @@ function roomOf(at, count, w, h) {
   const gap = w > 400 ? 16 : 8;
   const top = { x: w / 2 - (w > 400 ? 78 : 62), y: 50, w: w > 400 ? 156 : 124, h: 48 };
   if (at === 0) return top;
-  const width = (w - 36 - gap * (count - 2)) / (count - 1);
-  return { x: 18 + (at - 1) * (width + gap), y: h - 84, w: width, h: 56 };
+  const width = Math.min(170, (w - 36 - gap * (count - 2)) / (count - 1));
+  const left = (w - (count - 1) * (width + gap) + gap) / 2;
+  return { x: left + (at - 1) * (width + gap), y: h - 84, w: width, h: 56 };
 }
 
 function wire(from, to) {
