@@ -146,6 +146,14 @@ def test_a_tier_that_nobody_knows_has_no_plots(kept: FigureStore) -> None:
     assert kept.series("cache", 1) == {"at_us": [], "series": {}, "nodes": {}}
 
 
+def test_five_digits_are_kept(kept: FigureStore) -> None:
+    kept.add(figures(START, 1234.5678, node(cpu=0.123456789, memory=123_456_789)))
+    found = kept.series("web", 1)
+    assert found["series"]["rate"] == [1234.6]
+    assert found["series"]["memory"] == [123_460_000.0]
+    assert found["nodes"] == {"web-1": [0.12346]}
+
+
 def test_figures_over_no_time_are_not_kept(kept: FigureStore) -> None:
     kept.add(figures(window_s=0.0))
     assert rates(kept) == []

@@ -22,7 +22,7 @@ from tenfold.control.figures.model import Figures
 from tenfold.control.figures.shelf import EVERY_S, KEPT_S, REPLACED, OtherVersionError, Point, Shelf, together
 from tenfold.control.figures.tiers import cores_of, rows_of
 
-MOST_TIERS, MOST_NODES, MOST_LOOKS = 32, 100, 64
+MOST_TIERS, MOST_NODES, MOST_LOOKS = 32, 32, 64
 """What is kept of one slot at most: tiers, nodes of each whose cores are kept, and figures that it is made of."""
 MOST_HOURS = KEPT_S / 3600
 _GAP = 2.5
@@ -155,7 +155,16 @@ def points_of(figures: Sequence[Figures]) -> dict[str, Point]:
     for each in figures:
         for tier, row in list(rows_of(each).items())[:MOST_TIERS]:
             points.setdefault(tier, []).append(Point(each.window_s, row, cores_of(each, tier, MOST_NODES)))
-    return {tier: together(these) for tier, these in points.items()}
+    return {tier: _short(together(these)) for tier, these in points.items()}
+
+
+def _short(point: Point) -> Point:
+    """Five digits are more than a plot shows, and half of what a page would load."""
+    row, cores = (
+        {name: None if value is None else float(f"{value:.5g}") for name, value in values.items()}
+        for values in (point.row, point.cores)
+    )
+    return Point(point.span_s, row, cores)
 
 
 def _columns(points: Sequence[tuple[int, Point]]) -> dict[str, Any]:
