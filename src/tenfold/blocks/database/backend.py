@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from tenfold.blocks.database.commits import ResultCodec
+from tenfold.blocks.database.meter import Meter, PoolUse
 from tenfold.blocks.database.policy import Scope
 from tenfold.blocks.database.token import Token
 
@@ -82,6 +83,8 @@ class Call:
     commit_id: bytes | None = None
     fingerprint: bytes = b""
     isolation: Isolation = "serializable"
+    held_s: float = 0.0
+    """How long it has waited at the gate."""
 
     @property
     def scope(self) -> Scope:
@@ -161,6 +164,13 @@ class Backend(Protocol):
 
     heard: Heard
     """Called on the loop with what other processes on this database announce; set before `start`."""
+
+    meter: Meter
+    """Counts its reads; set before `start`."""
+
+    def pool(self) -> PoolUse:
+        """Its connections; none for a file."""
+        ...
 
     def announce(self, keys: list[str]) -> None:
         """Tells the other processes on this database, within milliseconds."""

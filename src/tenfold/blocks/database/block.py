@@ -28,6 +28,7 @@ from tenfold.blocks.database.backend import (
 from tenfold.blocks.database.commits import ResultCodec, commit_id
 from tenfold.blocks.database.gate import Holding
 from tenfold.blocks.database.keys import canonical
+from tenfold.blocks.database.meter import DatabaseStats
 from tenfold.blocks.database.pruning import Pruner
 from tenfold.blocks.database.router import Router
 from tenfold.blocks.database.scope import RequestScope, current_scope, enter_scope
@@ -133,6 +134,10 @@ class Database:
     def holding(self) -> Holding:
         """What waits at the gate while a move passes, and what has waited there."""
         return Holding() if self._router is None else self._router.holding
+
+    def stats(self) -> DatabaseStats | None:
+        """What this process asked of its database; None while it is not open."""
+        return None if self._router is None else self._router.stats()
 
     @property
     def capabilities(self) -> Capabilities:

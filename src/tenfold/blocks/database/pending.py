@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tenfold.blocks.database.backend import Backend, Call, Consistency, DatabaseConfig, Heard, ReadContext, Reader, deaf
+from tenfold.blocks.database.meter import PoolUse
 from tenfold.blocks.database.token import Token
 
 Opened = Callable[[], Awaitable[Backend]]
@@ -22,6 +23,7 @@ class NotOpenYet:
         self.capabilities = before.capabilities
         self.heard: Heard = deaf
         self.announce = before.announce
+        self.meter = before.meter
         self._position = before.position()
         self._opened = opened
 
@@ -57,6 +59,10 @@ class NotOpenYet:
     def in_transaction(self) -> bool:
         """No body runs here."""
         return False
+
+    def pool(self) -> PoolUse:
+        """None yet."""
+        return PoolUse()
 
     def ready(self) -> tuple[bool, str]:
         """Not ready."""

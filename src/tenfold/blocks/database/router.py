@@ -28,10 +28,11 @@ from tenfold.blocks.database.backend import (
 )
 from tenfold.blocks.database.backends import MAKERS
 from tenfold.blocks.database.gate import Gate, Holding, held_too_long
+from tenfold.blocks.database.meter import DatabaseStats, Meter, PoolUse
 from tenfold.blocks.database.pending import NotOpenYet
 from tenfold.blocks.database.token import Token
 from tenfold.core.clock import Clock
-from tenfold.core.errors import StaleMap, Unavailable
+from tenfold.core.errors import StaleMap, TenfoldError, Unavailable
 from tenfold.core.randomness import Randomness
 from tenfold.core.retry import Backoff
 
@@ -70,6 +71,7 @@ class Router:
         """Called when work goes to another database than before."""
         self.heard: Heard = deaf
         """Called with what other processes on one of the databases announce."""
+        self.meter = Meter(clock)
         self.refused = 0
         """Attempts of transactions that a fence refused, and that were begun anew."""
         self._config = config
@@ -88,7 +90,7 @@ class Router:
 
     def _made(self, name: str) -> Backend:
         backend = MAKERS[name](self._config, self._metadata, self._clock, self._on_fatal)
-        backend.heard = self._heard
+        backend.heard, backend.meter = self._heard, self.meter
         return backend
 
     def _heard(self, keys: list[str] | None) -> None:
@@ -200,7 +202,11 @@ class Router:
     async def _until_open(self) -> Backend:
         """The active database, once it is open; for reads, which the gate does not hold."""
         if self._reads.closed:
-            await self._reads.passed()
+            began = self._clock.monotonic()
+            try:
+                await self._reads.passed()
+            finally:
+                self.meter.waited(began)
         return self.active
 
     async def prepared(self, limit_s: float) -> None:
@@ -248,8 +254,17 @@ class Router:
     async def write(self, call: Call) -> Any:
         """Runs a call to its commit, exactly once, on the database that the map names; the body's result."""
         began = self._clock.monotonic()
+        try:
+            return await self._write(call, began)
+        except TenfoldError as error:
+            self.meter.judge(error)
+            raise
+        finally:
+            self.meter.wrote(began, call.held_s)
+
+    async def _write(self, call: Call, began: float) -> Any:
         if self.gate.closed:
-            await self.gate.passed(began)
+            await self._pass(call, began)
         epoch = self._config.epoch
         try:
             return await self.active.write(call)
@@ -257,10 +272,17 @@ class Router:
             pass  # out of the handler, so that what comes next does not drag this error along
         return await self._again(call, epoch, began)
 
+    async def _pass(self, call: Call, began: float) -> None:
+        came = self._clock.monotonic()
+        try:
+            await self.gate.passed(began)
+        finally:
+            call.held_s += self._clock.monotonic() - came
+
     async def _again(self, call: Call, epoch: int, began: float) -> Any:
         while True:
             self.refused += 1
-            await self._newer(epoch, began)
+            await self._newer(call, epoch, began)
             call.context = copy_context()  # what the refused attempt set in its own is gone with it
             epoch = self._config.epoch
             try:
@@ -268,7 +290,7 @@ class Router:
             except StaleMap:
                 continue
 
-    async def _newer(self, epoch: int, began: float) -> None:
+    async def _newer(self, call: Call, epoch: int, began: float) -> None:
         """Returns when a map is in force that is newer than `epoch`, or when the fence is worth another try."""
         if self._config.epoch <= epoch:
             self.look()
@@ -279,7 +301,7 @@ class Router:
         if self._clock.monotonic() - began >= self._config.hold_s:
             raise held_too_long(self._config.hold_s)
         if self.gate.closed:
-            await self.gate.passed(began)
+            await self._pass(call, began)
 
     async def _look_until_newer(self) -> None:
         began = self._clock.monotonic()
@@ -322,6 +344,12 @@ class Router:
     def capabilities(self) -> Capabilities:
         """Where the active backend differs from others."""
         return self.active.capabilities
+
+    def stats(self) -> DatabaseStats:
+        """What was asked of the databases, and the connections to those that are open."""
+        pools = [backend.pool() for backend in (self.active, *self.others)]
+        sizes = (sum(pool.size for pool in pools), sum(pool.busy for pool in pools))
+        return self.meter.stats(PoolUse(*sizes, sum(pool.waiting for pool in pools)))
 
     @property
     def holding(self) -> Holding:

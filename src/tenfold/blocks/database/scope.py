@@ -28,7 +28,8 @@ class RequestScope:
     """
 
     __slots__ = (
-        "_ordinals", "answering", "fingerprint", "http", "idempotency_key", "request_id", "state", "token", "trace",
+        "_ordinals", "answering", "cache_hits", "cache_loads", "cache_s", "database_calls", "database_s",
+        "fingerprint", "gate_s", "http", "idempotency_key", "request_id", "state", "token", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +56,9 @@ class RequestScope:
 
         One that raises fails the request: its error is answered instead. They are called once an attempt.
         """
+        self.gate_s = self.database_s = self.cache_s = 0.0
+        """Where its time went, in seconds, over all attempts: at the gate, at the database, waiting for cache loads."""
+        self.database_calls = self.cache_hits = self.cache_loads = 0
 
     def before_answer(self, call: BeforeAnswer) -> None:
         """Adds to `answering`."""

@@ -57,6 +57,11 @@ class Pool:
         """Connections that somebody has borrowed."""
         return len(self._used)
 
+    @property
+    def waiting(self) -> int:
+        """Who waits for one."""
+        return len(self._waiting)
+
     def take_idle(self) -> Link | None:
         """A connection that waits for work, or None: then `take` opens one or waits."""
         while self._idle:

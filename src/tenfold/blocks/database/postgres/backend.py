@@ -18,6 +18,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
 from tenfold.blocks.database.backend import Call, Capabilities, Consistency, DatabaseConfig, Heard, ReadContext, deaf
+from tenfold.blocks.database.meter import Meter, PoolUse
 from tenfold.blocks.database.policy import Scope
 from tenfold.blocks.database.postgres.points import Found, Lane
 from tenfold.blocks.database.postgres.readiness import PostgresReadiness
@@ -74,6 +75,7 @@ class PostgresBackend:
         self.config = config
         self.clock = clock
         self.heard: Heard = deaf
+        self.meter = Meter(clock)
         self.plans = Plans(PGDialect_asyncpg())  # type: ignore[no-untyped-call]
         self._randomness = randomness
         self._kind = settings(config)
@@ -144,6 +146,12 @@ class PostgresBackend:
     def in_transaction(self) -> bool:
         """Whether a body is running at this moment: whoever asks is inside it."""
         return self.writes.inside
+
+    def pool(self) -> PoolUse:
+        """The connections of its pools."""
+        pools = (self._writing, self._reading, self._snapshots)
+        busy, waiting = sum(pool.used for pool in pools), sum(pool.waiting for pool in pools)
+        return PoolUse(sum(pool.size for pool in pools), busy, waiting)
 
     async def write(self, call: Call) -> Any:
         """Runs a call to its commit."""

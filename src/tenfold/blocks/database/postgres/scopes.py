@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
 from tenfold.blocks.database.backend import Call
 from tenfold.blocks.database.body import Operation, asked
+from tenfold.blocks.database.meter import Meter
 from tenfold.blocks.database.policy import Scope
 from tenfold.blocks.database.postgres.points import Found, Lane, few, many
 from tenfold.blocks.database.scopes import Access, at_most_one, bounded, exactly_one, maker, over, swallowed
 from tenfold.blocks.database.statement import Plan, Plans
-from tenfold.core.errors import ContractError
+from tenfold.core.errors import ContractError, TenfoldError
 from tenfold.drivers.postgres import Link
 
 
@@ -20,6 +21,7 @@ class Home(Protocol):
     """What a scope needs of its backend."""
 
     plans: Plans
+    meter: Meter
 
     def lane(self, plan: Plan) -> Lane:
         """The point reads of a plan."""
@@ -57,6 +59,18 @@ def bound(plan: Plan, params: Mapping[str, Any], *, point: bool, home: Home) -> 
     return (lane.few if point else lane.all), plan.bind(params)
 
 
+async def metered(fetching: Awaitable[Found], meter: Meter) -> Found:
+    """The rows of a read that begins now; it is counted, however it ends."""
+    began = meter.now()
+    try:
+        return await fetching
+    except TenfoldError as error:
+        meter.judge(error)
+        raise
+    finally:
+        meter.read(began)
+
+
 class PostgresReader(Access):
     """A read scope whose statements each see a snapshot of their own."""
 
@@ -76,10 +90,10 @@ class PostgresReader(Access):
         plan = self._plan(statement, params)
         make = maker(plan)
         if plan.expand is None:
-            rows = await self._home.lane(plan).fetch(tuple(plan.bind(params)))
+            fetching = self._home.lane(plan).fetch(tuple(plan.bind(params)))
         else:
-            rows = await self._home.fetch(*bound(plan, params, point=True, home=self._home))
-        return [make(row) for row in rows]
+            fetching = self._home.fetch(*bound(plan, params, point=True, home=self._home))
+        return [make(row) for row in await metered(fetching, self._home.meter)]
 
     async def one(self, statement: Any, /, **params: Any) -> Any:
         return exactly_one(await self._point(statement, params))
@@ -94,7 +108,8 @@ class PostgresReader(Access):
     async def all(self, statement: Any, /, **params: Any) -> list[Any]:
         plan = self._plan(statement, params)
         make = maker(plan)
-        rows = await self._home.fetch(*bound(plan, params, point=False, home=self._home))
+        fetching = self._home.fetch(*bound(plan, params, point=False, home=self._home))
+        rows = await metered(fetching, self._home.meter)
         return bounded([make(row) for row in rows])
 
 
@@ -125,7 +140,7 @@ class PostgresSnapshot(Access):
         make = maker(plan)
         sql, values = bound(plan, params, point=point, home=self._home)
         try:
-            rows = await self._home.ask(self._link, sql, values)
+            rows = await metered(self._home.ask(self._link, sql, values), self._home.meter)
         except BaseException:
             self._broken = True  # its transaction is void, or a cancelled statement still runs
             raise

@@ -16,6 +16,7 @@ from tenfold.blocks.database.backend import Call, Capabilities, Consistency, Dat
 from tenfold.blocks.database.body import drive
 from tenfold.blocks.database.commits import other_request
 from tenfold.blocks.database.keys import HOME_BUCKET, bucket_of
+from tenfold.blocks.database.meter import Meter, PoolUse
 from tenfold.blocks.database.policy import Scope
 from tenfold.blocks.database.readiness import Readiness
 from tenfold.blocks.database.scopes import swallowed
@@ -52,6 +53,7 @@ class SqliteBackend:
         self.config = config
         self.clock = clock
         self.heard: Heard = deaf
+        self.meter = Meter(clock)
         self.invalidations = Invalidations(self._hears)
         self._announcing: asyncio.Future[Any] | None = None
         self.plans = Plans(SQLiteDialect_pysqlite(paramstyle="qmark"))
@@ -108,6 +110,10 @@ class SqliteBackend:
             return self._readiness.judge(self.reader)
         except sqlite3.Error as error:
             return False, str(translated(error, str(self.config.path)))
+
+    def pool(self) -> PoolUse:
+        """None: it is a file."""
+        return PoolUse()
 
     def announce(self, keys: list[str]) -> None:
         """Writes the keys down for the other processes on this file, in a transaction soon.
