@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("tenfold.cli.up", "Start the service and wait until it answers."),
     "down": ("tenfold.cli.down", "Stop the service; clients that are being answered are answered first."),
     "status": ("tenfold.cli.status", "Say what runs."),
+    "advise": ("tenfold.cli.advise", "Say what to do next, by the figures: mostly nothing."),
     "plan": ("tenfold.cli.plan", "Say what would change, and what would wait for how long."),
     "climb": ("tenfold.cli.climb", "Take the next step, live: the data moves while it is written to."),
     "descend": ("tenfold.cli.descend", "Go back a step, live and without loss."),

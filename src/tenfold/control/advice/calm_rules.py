@@ -12,6 +12,8 @@ from tenfold.topology.steps import find_step
 
 SLOW_MS = 1000.0
 """One in a hundred waits a second or more: it interrupts a person's thought (Nielsen)."""
+SOON = 1.3
+"""With less room than this it is time to prepare (GitLab starts with 1.25 to 1.5 times of what is needed)."""
 FAR = 10.0
 """Beyond ten times of the load nobody can tell by figures of a calm service."""
 REDUNDANCY_RATE = 60.0
@@ -79,7 +81,8 @@ def room(scene: Scene) -> Finding:
     elif first is None or first.room is None or first.room >= FAR:
         said = words("stay.far", rate=scene.rate, times=round(FAR))
     else:
-        said = words("stay.room", rate=scene.rate, times=first.room)
+        key = "stay.soon" if first.room < SOON else "stay.room"
+        said = words(key, rate=scene.rate, times=round(first.room, 1))
     because = (_first(first), *_next(scene, first)) if first else ()
     tier, resource = (first.tier, first.resource) if first else ("", "")
     return Finding("stay", said, (*because, *_redundancy(scene)), tier=tier, resource=resource)

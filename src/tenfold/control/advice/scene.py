@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import msgspec
+
 from tenfold.control.advice.levels import LOOK_BACK_S, TOLERANCE, Sample, level, mean, now, quantile, usual
 from tenfold.control.figures.model import Figures, NodeFigures, Traffic
 from tenfold.topology.map import Map
 
 ERRORS_S = 60.0
 """Failed requests count for so long."""
+KEPT_EVERY_S = 6.0
+"""A window of a second stands for so many at most: the history keeps one of five seconds."""
 LOAD = "load"
 """The role of a load that was asked for: it works on the machine, and not for the service."""
 
@@ -178,7 +182,19 @@ def scene_of(current: Map, history: Sequence[Figures]) -> Scene:
     """
     measured = sorted((window for window in history if window.window_s > 0), key=lambda window: window.at_us)
     since = measured[-1].at_us - LOOK_BACK_S * 1e6 if measured else 0.0
-    return Scene(current, tuple(window for window in measured if window.at_us >= since and _ran(current, window)))
+    stood = [window for window in _standing(measured) if window.at_us >= since]
+    return Scene(current, tuple(window for window in stood if _ran(current, window)))
+
+
+def _standing(windows: Sequence[Figures]) -> Iterable[Figures]:
+    """Each window with the seconds that it stands for: since the one before it, so that none counts twice where they
+    overlap, and all of the time where only now and then one was kept."""
+    before: Figures | None = None
+    for window in windows:
+        most = max(window.window_s, KEPT_EVERY_S)
+        seconds = window.window_s if before is None else min((window.at_us - before.at_us) / 1e6, most)
+        before = window
+        yield msgspec.structs.replace(window, window_s=seconds)
 
 
 def missing_in(current: Map, history: Sequence[Figures]) -> tuple[str, ...]:
