@@ -93,6 +93,8 @@ class Api:
 
     async def ladder(self, _request: Request) -> Response:
         """The steps, the advice, the moves that there were, the versions."""
+        if not self._feed.picture:  # nothing was looked at yet: an empty ladder would be wrong
+            await self._feed.next(PICTURE_LIMIT_S)
         return _json(await self._ladder.facts())
 
     async def log(self, request: Request) -> Response:
