@@ -114,7 +114,7 @@ class WebProcess(ServiceProcess):
         return {
             **self._common(),
             "ready": ready,
-            "reason": reason,
+            "reason": reason or self._app.runtime.tasks.trouble(),
             "draining": self._drain.begun,
             "requests": self._app.metrics.total(),
             "in_flight": self._app.metrics.in_flight,

@@ -104,6 +104,7 @@ class WorkerProcess(ServiceProcess):
 
     async def _status(self, _: Facts) -> Facts:
         ready, reason = self._ready()
+        reason = reason or self._app.runtime.tasks.trouble()
         facts = {"ready": ready, "reason": reason, "draining": self._leaving.is_set()}
         return {**self._common(), **facts}
 
