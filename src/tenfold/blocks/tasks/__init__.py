@@ -80,6 +80,12 @@ class Tasks:
         """Jobs of this process that run, or whose end is not written down yet."""
         return len(self.worker.held)
 
+    def trouble(self) -> str:
+        """What keeps this process from running some jobs; empty when nothing does."""
+        if not self.worker.running.threads.stuck:
+            return ""
+        return "all threads hang in jobs that are over, so no job of a `def` task begins here; see its log"
+
     def stats(self) -> TaskStats:
         """What the worker of this process does and has done."""
         return self.worker.stats()

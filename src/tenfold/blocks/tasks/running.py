@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from typing import Any
 
@@ -18,14 +17,12 @@ from tenfold.blocks.tasks.finishing import Finish
 from tenfold.blocks.tasks.job import Ending, Job, Told, enter_job, storable, telling
 from tenfold.blocks.tasks.policy import State
 from tenfold.blocks.tasks.task import Task
+from tenfold.blocks.tasks.threads import Threads
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError
 from tenfold.core.randomness import Randomness
 from tenfold.core.trace import Traces, parse_traceparent
 from tenfold.core.units import format_duration
-
-THREADS = 8
-"""Blocking functions that run at once in a process."""
 
 GRACE_S = 5.0
 """How long a job that was cancelled at its timeout may take to end; after that it is over without it."""
@@ -42,6 +39,7 @@ class Running:
         self, clock: Clock, randomness: Randomness, finish: Callable[[Finish], None], ended: Callable[[Job], None]
     ) -> None:
         self.jobs: dict[asyncio.Task[None], Job] = {}
+        self.threads = Threads()
         self.ending = False
         """Whether the worker stops: what is cancelled now is given back."""
         self._clock = clock
@@ -49,7 +47,6 @@ class Running:
         self._traces = Traces(randomness)
         self._finish = finish
         self._ended = ended
-        self._threads: ThreadPoolExecutor | None = None
 
     def begin(self, job: Job, task: Task[Any, Any] | None, token: Token) -> None:
         """Starts an attempt, or decides without one: of an unknown name, cancelled, with arguments that do not fit."""
@@ -99,8 +96,6 @@ class Running:
 
     async def _beside(self, job: Job, task: Task[Any, Any], args: Any, kwargs: Any) -> Any:
         """A blocking function, in a thread. It cannot be stopped: at its timeout it goes on, and counts no more."""
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="tenfold-task")
         context = copy_context()
 
         def call() -> Any:
@@ -108,13 +103,11 @@ class Running:
             return context.run(task.function, *args, **kwargs)
 
         job.deadline = float("inf")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        return await self.threads.run(job, call)
 
     def stop(self) -> None:
         """Waits for no thread."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._threads = None
+        self.threads.stop()
 
     # -- from outside -------------------------------------------------------------------------------------------------
 
@@ -132,6 +125,17 @@ class Running:
                 job.deadline = float("inf")
                 self._failed(job, job.task, _timeout(job.task))
                 job.ending = Ending.STALE
+        if self.threads.look():
+            self._give_back_what_waits()
+
+    def _give_back_what_waits(self) -> None:
+        """Jobs that wait for a thread while all hang: elsewhere there may be one."""
+        for runner, job in list(self.jobs.items()):
+            waits = job.task is not None and not job.task.is_async and not self.threads.has(job)
+            if waits and job.ending is Ending.RUNNING and not job.late and not job.asked:
+                self._put_back(job, State.READY, job.lane)
+                job.ending = Ending.STALE
+                runner.cancel()
 
     def cancel(self, job: Job) -> None:
         """Somebody asked to cancel it."""

@@ -46,8 +46,14 @@ def _claim(picked: Select[Any]) -> Update:
     )  # fmt: skip
 
 
+_NOT_OF = job.name.not_in(bindparam("but", expanding=True))
+
 CLAIM = _claim(_picked(job.lane == "", job.rank >= bindparam("low")))
 CLAIM_IN_LANE = _claim(_picked(job.lane == bindparam("lane")))
+CLAIM_BUT = _claim(_picked(job.lane == "", job.rank >= bindparam("low"), _NOT_OF))
+CLAIM_IN_LANE_BUT = _claim(_picked(job.lane == bindparam("lane"), _NOT_OF))
+"""The same without jobs of some names."""
+
 LANES = (
     select(job.lane, func.count().label("jobs"))
     .where(job.state == bindparam("state"), job.lane.in_(bindparam("lanes", expanding=True)))
@@ -121,18 +127,15 @@ DUE = (
     .values(state=int(State.READY), rank=job.due_us - job.priority * AGE_US)
 )
 NEXT_DUE = select(func.min(job.rank)).where(_IS_SCHEDULED)
-FORGET = (
-    delete(tf_job)
-    .where(
-        job.id.in_(
-            select(
-                select(job.id)
-                .where(_IS_KEPT, job.rank <= bindparam("now"))
-                .limit(bindparam("count"))
-                .with_for_update(skip_locked=True)
-                .cte("old")
-                .c.id
-            )
+FORGET = delete(tf_job).where(
+    job.id.in_(
+        select(
+            select(job.id)
+            .where(_IS_KEPT, job.rank <= bindparam("now"))
+            .limit(bindparam("count"))
+            .with_for_update(skip_locked=True)
+            .cte("old")
+            .c.id
         )
     )
 )
@@ -195,7 +198,6 @@ _ALIVE_AGAIN = {
 }  # fmt: skip
 REPLAY = update(tf_job).where(job.id == bindparam("of"), job.state == int(State.DEAD)).values(_ALIVE_AGAIN)
 REPLAY_ALL = update(tf_job).where(job.name == bindparam("of_name"), job.state == int(State.DEAD)).values(_ALIVE_AGAIN)
-DISCARD = delete(tf_job).where(job.id == bindparam("of"), job.state == int(State.DEAD))
 
 # -- cron -------------------------------------------------------------------------------------------------------------
 

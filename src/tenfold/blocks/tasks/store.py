@@ -39,7 +39,6 @@ class Store:
         self._cancel = brief(_cancel)
         self._replay = brief(_replay)
         self._replay_all = brief(_replay_all)
-        self._discard = brief(_discard)
 
     async def status(self, job_id: str) -> JobStatus | None:
         """A job; None when there is none (any more)."""
@@ -71,10 +70,6 @@ class Store:
         """The same for all dead letters of a task; how many."""
         return await self._replay_all(name, self._clock.wall_us())
 
-    async def discard(self, job_id: str) -> bool:
-        """Removes a dead letter for ever; whether it was one."""
-        return await self._discard(job_id)
-
     async def cancel(self, job_id: str) -> str:
         """Removes a job that waits ("cancelled"), asks a running one to end ("asked"); "" when there is neither."""
         return await self._cancel(job_id)
@@ -92,7 +87,3 @@ async def _replay(tx: Transaction, job_id: str, now_us: int) -> bool:
 
 async def _replay_all(tx: Transaction, name: str, now_us: int) -> int:
     return await tx.run(sql.REPLAY_ALL, of_name=name, to_rank=now_us)
-
-
-async def _discard(tx: Transaction, job_id: str) -> bool:
-    return await tx.run(sql.DISCARD, of=job_id) > 0

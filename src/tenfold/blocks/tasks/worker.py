@@ -36,6 +36,9 @@ SLOTS = 200
 BUSY, PAUSE_S = 8, 0.003
 """After a claim of so many jobs the next one waits a moment, so that it finds as many: a claim is a commit."""
 
+ROOM_S = 0.02
+"""How long a claim waits for room for `BATCH` / 2 jobs, when there is room for fewer."""
+
 UNWRITTEN = 1_000
 """Finishes that may wait to be written; beyond, no job is claimed."""
 
@@ -87,6 +90,9 @@ class TaskStats:
 
     returned: int
     """Jobs of dead workers that this one gave back."""
+
+    hung_threads: int = field(metadata=GAUGE)
+    """Threads whose function runs on after its job is over."""
 
     failed_steps: int
     """Steps of the worker that were tried again, because the database was away."""
@@ -229,6 +235,7 @@ class Worker:
             completed=counted.completed,
             stale=counted.stale,
             returned=self.leases.returned,
+            hung_threads=len(self.running.threads.hung()),
             failed_steps=counted.failed_steps,
         )
 
@@ -272,7 +279,7 @@ class Worker:
         async with self._claiming:
             if not self.on:  # it was turned off while it waited for room: nobody would see what this claims
                 return 0.0
-            rows, may_be_more = await self.claiming.claim(me, wanted)
+            rows, may_be_more = await self.claiming.claim(me, wanted, threads=not self.running.threads.stuck)
             for row in rows:
                 self._begin(row, wanted_here=self.on and self.leases.id == me)
         self.counted.claimed += len(rows)
@@ -285,9 +292,15 @@ class Worker:
         return poll_s(self._empty)
 
     async def _has_room(self) -> None:
-        while self._free() < BATCH // 2:
+        """Waits until there is room for a job, and a moment longer for that of many."""
+        while self._free() <= 0:
             self._room.clear()
             await self._room.wait()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + ROOM_S
+        while self._free() < BATCH // 2 and loop.time() < until:
+            self._room.clear()
+            await _rung(self._room, until - loop.time())
 
     def _begin(self, row: Any, *, wanted_here: bool) -> None:
         job = Job(row)
