@@ -135,7 +135,7 @@ def _gap(pen: Pen, arrows: Sequence[Arrow], row: Row, above: Sequence[str], widt
     lines = [f"{indent}{stem}  {_told(pen, arrow, room, named=named)}".rstrip() for arrow in told]
     held = [arrow for arrow in ending if arrow.gate == "held"]
     if held:
-        return [*lines, _gate(pen, held[0])]
+        return [*lines, _gate(pen, held[0], width)]
     return [*lines, indent + pen.ink(pen.strokes.head, "dim")]
 
 
@@ -156,12 +156,14 @@ def _told(pen: Pen, arrow: Arrow, room: int, *, named: bool) -> str:
     words = _words(arrow)
     while len(words) > 1 and width_of(label + "   ".join(words)) > room:
         words.pop(-2)
+    words[-1] = pen.cut(words[-1], max(room - width_of(label + "   ".join(words[:-1])), 0))
     inked = [pen.ink(word, "bold red") if word.endswith("fail") else word for word in words]
     return pen.ink(label, "dim") + "   ".join(inked)
 
 
-def _gate(pen: Pen, arrow: Arrow) -> str:
+def _gate(pen: Pen, arrow: Arrow, width: int) -> str:
     """The closed gate across the arrow, and who waits there."""
     bar = pen.strokes.gate
     waits = f": {count_words(arrow.waiting)} writes wait" if arrow.waiting else ": writes wait here"
-    return " " * (GUTTER + STEM + 1 - len(bar) // 2) + pen.ink(f"{bar}  gate held{waits}", "bold yellow")
+    indent = " " * (GUTTER + STEM + 1 - len(bar) // 2)
+    return indent + pen.ink(pen.cut(f"{bar}  gate held{waits}", width - len(indent)), "bold yellow")
