@@ -8,10 +8,9 @@ from tenfold.control.advice.levels import FULL
 from tenfold.control.advice.model import Pressure, Words
 from tenfold.control.advice.pressures import ERRORS_MOST, LATE_MS, LEAST_RATE, first_of, pressures_of
 from tenfold.control.advice.scene import Scene
+from tenfold.control.advice.tiers import SLOW_MS
 from tenfold.topology.steps import find_step
 
-SLOW_MS = 1000.0
-"""One in a hundred waits a second or more: it interrupts a person's thought (Nielsen)."""
 SOON = 1.3
 """With less room than this it is time to prepare (GitLab starts with 1.25 to 1.5 times of what is needed)."""
 FAR = 10.0

@@ -7,7 +7,7 @@ from tenfold.control.advice.levels import FULL
 from tenfold.control.advice.model import Words
 from tenfold.control.advice.pressures import GIB
 from tenfold.control.advice.scene import Scene
-from tenfold.control.advice.tiers import reads_here
+from tenfold.control.advice.tiers import reads_here, suffers
 from tenfold.topology.steps import find_step
 
 LEFT = 0.10
@@ -44,6 +44,8 @@ def processors(scene: Scene) -> Finding | None:
         return None
     values = {"busy": scene.busy, "cores": scene.cores, "own": scene.ours, "others": scene.others}
     if scene.others > scene.ours:
+        if not suffers(scene):
+            return Finding("stay", words("machine.calm", **values), tier="machine", resource="cpu")
         return Finding("bigger-machine", words("machine.others", **values), tier="machine", resource="cpu")
     because = (words("machine.parts", **values), *_elsewhere(scene), *more_cores(scene))
     return Finding("bigger-machine", words("machine.full", **values), because, tier="machine", resource="cpu")
@@ -100,7 +102,7 @@ MACHINE_RULES = (
 PROCESSOR_RULE = Rule(
     "machine",
     "85 % of the machine's cores are busy, and no tier is full by a smaller cap of its own",
-    "a bigger machine, or another one for what is not the service's",
+    "a bigger machine; if others use most of it: one for them, or stay while the service does not suffer",
     "more processes do not make cores; vertical scaling comes first (GitLab's sizing)",
     processors,
 )

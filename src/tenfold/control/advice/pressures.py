@@ -82,4 +82,5 @@ def _work(scene: Scene) -> Iterator[Pressure]:
         )
     if scene.waiting:
         most = max(FEW_JOBS, scene.jobs * WAIT_S)
-        yield Pressure("worker", "jobs", scene.waiting, round(most), "jobs", round(scene.waiting / most, 4))
+        tier = "worker" if scene.current.of_role("worker") else "web"
+        yield Pressure(tier, "jobs", scene.waiting, round(most), "jobs", round(scene.waiting / most, 4))

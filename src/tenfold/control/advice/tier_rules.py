@@ -72,7 +72,8 @@ def waiting_jobs(scene: Scene) -> Finding | None:
     wanted = min(there + max(1, min(there, MOST_AT_ONCE)), WORKERS_MAX)
     said = words("jobs.wait", waiting=round(scene.waiting), jobs=scene.jobs, workers=there)
     because = _pool(scene, "worker", wanted)
-    return Finding("scale", said, because, 0, "worker", "jobs", f"tenfold scale worker={wanted}")
+    tier = "worker" if there else "web"
+    return Finding("scale", said, because, 0, tier, "jobs", f"tenfold scale worker={wanted}")
 
 
 def other_tier(scene: Scene) -> Finding | None:
