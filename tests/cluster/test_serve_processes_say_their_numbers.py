@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from workernode import a_map, worker
 
 from tenfold.blocks.database.schema import apply_own
 from tenfold.drivers.sqlite import open_writer
-from tenfold.serve.told import NodeNumbers
+from tenfold.serve.told import NodeNumbers, Told
 
 APP = """
 import asyncio
@@ -94,6 +95,39 @@ def test_a_web_process_says_what_it_has_done_and_what_it_uses(tmp_path: Path) ->
         assert after.cache is not None
         assert (after.cache.hits, after.cache.misses, after.cache.loads, after.cache.entries) == (2, 1, 1, 1)
         assert 0.0 <= after.loop_late_s < 5.0
+        database = after.database
+        assert database is not None
+        assert (sum(database.read_took.counts), sum(database.write_took.counts)) == (database.reads, database.writes)
+        assert database.reads >= 1
+        assert database.writes >= 2
+        assert 0 < database.read_took.sum_s < 60
+        assert (database.failed, database.held, database.held_total, database.pool) == (0, 0, 0, 0)
+
+
+def test_it_tells_of_slow_and_failed_requests_where_their_time_went_and_nothing_of_clients(tmp_path: Path) -> None:
+    with service(tmp_path, APP) as running:
+        make_database(Path(running.now.database.path))
+        node = running.start().until_ready()
+        running.get("/go/secret-key")
+        running.get("/go/secret-key")
+        running.get("/put/secret-other", "X-Request-Id: of-the-put-of-a-link-0001")
+        running.get("/fails")
+        running.get("/readyz")
+        answer = node.ask("told")
+        slow, failed = ([msgspec.convert(each, Told) for each in answer[kind]] for kind in ("slow", "failed"))
+        assert sorted((each.route, each.status) for each in slow) == [
+            ("/go/{code}", 200), ("/go/{code}", 200), ("app", 201), ("app", 500),
+        ]  # fmt: skip
+        assert [each.took_ms for each in slow] == sorted((each.took_ms for each in slow), reverse=True)
+        hit, load = sorted((each for each in slow if each.route != "app"), key=lambda each: each.spent.cache_loads)
+        assert (hit.spent.cache_hits, hit.spent.database_calls, hit.spent.cache_loads) == (1, 0, 0)
+        assert (load.spent.cache_hits, load.spent.database_calls, load.spent.cache_loads) == (0, 1, 1)
+        assert 0 < load.spent.database_ms <= load.spent.cache_ms <= load.took_ms
+        put = next(each for each in slow if each.status == 201)
+        assert (put.request, put.method, put.node, put.error) == ("of-the-put-of-a-link-0001", "GET", "web-1", "")
+        assert 0 < put.spent.database_ms <= put.took_ms
+        assert [(each.status, each.error) for each in failed] == [(500, "ValueError")]
+        assert "secret" not in json.dumps(answer)
 
 
 def test_a_worker_says_what_it_has_done(tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ from tenfold.serve.hot import Handler, HotRoutes, Request, Response
 from tenfold.serve.lifespan import lifespan
 from tenfold.serve.limiting import answered, counted
 from tenfold.serve.metrics import INTERNAL, HttpMetrics
+from tenfold.serve.noted import Noted
+from tenfold.serve.noting import note
 from tenfold.serve.numbers import Numbers
 from tenfold.serve.problem import problem_response
 from tenfold.serve.replay import is_passing, wait_before
@@ -90,6 +92,7 @@ class TenfoldASGI:
         self._limits = runtime.limits
         self.metrics = HttpMetrics()
         self.numbers = Numbers(runtime, self.metrics, self._look_at_numbers)
+        self.noted = Noted()
         self.access: AccessLog | None = None
         """Set by the web process; under another server that server logs."""
         self.leaving = ""
@@ -320,6 +323,7 @@ class TenfoldASGI:
         if exchange.refused or exchange.client_left:
             return
         _report(error, exchange.scope, exchange.request.request_id)
+        exchange.failure = error.code if isinstance(error, TenfoldError) else type(error).__name__
         if exchange.complete:
             return  # a background task of the framework failed after the answer
         if exchange.started:
@@ -335,11 +339,15 @@ class TenfoldASGI:
         scope = exchange.scope
         method = scope["method"]
         status = exchange.status or (CLIENT_LEFT if exchange.client_left else 500)
-        self.metrics.observe(exchange.route, method, status, ended - began)
+        took = ended - began
+        self.metrics.observe(exchange.route, method, status, took)
+        noted = self.noted
+        if took > noted.above_s or status >= 500 or ended >= noted.until:
+            note(noted, exchange, status, took, now=ended, wall_us=self._runtime.clock.wall_us())
         access = self.access
         if access is not None and self._settings.access_log:
             names = _names(exchange.request)
-            access.add((ended, *names, method, scope["path"], status, ended - began, exchange.bytes_sent))
+            access.add((ended, *names, method, scope["path"], status, took, exchange.bytes_sent))
 
     def _account_websocket(self, conversation: Conversation, began: float) -> None:
         """Counts it apart from requests: how long a socket was open says nothing about how fast the service answers."""

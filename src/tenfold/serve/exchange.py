@@ -97,6 +97,7 @@ class Exchange:
         "client_left",
         "complete",
         "ended",
+        "failure",
         "fresh",
         "head",
         "limit",
@@ -140,6 +141,8 @@ class Exchange:
         self.complete = False
         self.ended = 0.0
         """When the answer was complete (monotonic seconds); background tasks of the framework run on after it."""
+        self.failure = ""
+        """The code of the error that it ended with, or the type of an exception."""
         self.client_left = False
         self.refused = False
         """The 413 was sent; whatever the framework still says is dropped."""

@@ -32,6 +32,11 @@ METRICS_CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
+def known_method(method: str) -> str:
+    """The method, or `other` for one that a client made up."""
+    return method if method in _METHODS else "other"
+
+
 class Series:
     """Requests of one route class, method and status class."""
 
@@ -106,8 +111,7 @@ class HttpMetrics:
         return sum(self._refused.values())
 
     def _series_for(self, route: str, method: str, status_class: int) -> Series:
-        known = method if method in _METHODS else "other"
-        return self._series.setdefault((route, known, status_class), Series())
+        return self._series.setdefault((route, known_method(method), status_class), Series())
 
     def collect(self) -> Iterator[Metric]:
         """The numbers as prometheus-client's metric families (its collector protocol)."""

@@ -24,7 +24,7 @@ from tenfold.serve.errorlog import error_line, log_to_stderr
 from tenfold.serve.loading import load_app
 from tenfold.serve.node import Facts
 from tenfold.serve.pace import gently
-from tenfold.serve.telling import Lateness, cache_numbers, cpu_s, job_numbers, resident
+from tenfold.serve.telling import Lateness, cache_numbers, cpu_s, database_numbers, job_numbers, resident
 from tenfold.serve.told import HttpNumbers, NodeNumbers
 from tenfold.topology.map import Map, NodeMap
 
@@ -122,6 +122,7 @@ class ServiceProcess:
             memory=resident(),
             loop_late_s=self._lateness.worst_s,
             http=self._answers(),
+            database=database_numbers(collectors, self._app.runtime.holding),
             cache=cache_numbers(collectors),
             jobs=job_numbers(collectors),
         )

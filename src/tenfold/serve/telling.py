@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from tenfold.blocks.cache import CacheStats
+from tenfold.blocks.database import Holding
+from tenfold.blocks.database.meter import DatabaseStats
 from tenfold.blocks.limits.stats import LimitsStats
 from tenfold.blocks.tasks import TaskStats
 from tenfold.serve.metrics import HttpMetrics
-from tenfold.serve.told import CacheNumbers, HttpNumbers, JobNumbers
+from tenfold.serve.told import CacheNumbers, DatabaseNumbers, HttpNumbers, JobNumbers
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MEMORY = Path("/proc/self/statm")
@@ -52,6 +54,25 @@ def http_numbers(metrics: HttpMetrics, collectors: Collectors, connections: int)
         took=took.spread(),
         in_flight=metrics.in_flight,
         connections=connections,
+    )
+
+
+def database_numbers(collectors: Collectors, holding: Holding) -> DatabaseNumbers | None:
+    """What this process asked of its database; None while that is not open."""
+    found = _stats(collectors, "database", DatabaseStats)
+    if found is None:
+        return None
+    return DatabaseNumbers(
+        reads=sum(found.read_duration_s.counts),
+        writes=sum(found.write_duration_s.counts),
+        failed=found.failed,
+        read_took=found.read_duration_s,
+        write_took=found.write_duration_s,
+        held=holding.now,
+        held_total=holding.total,
+        pool=found.pool,
+        pool_busy=found.pool_busy,
+        pool_waiting=found.pool_waiting,
     )
 
 

@@ -30,7 +30,11 @@ class HttpNumbers(msgspec.Struct, frozen=True):
 
 
 class DatabaseNumbers(msgspec.Struct, frozen=True):
-    """What one process asked of its database: reads outside of transactions, and transactions with their COMMIT."""
+    """What one process asked of its database: reads outside of transactions, and transactions with their COMMIT.
+
+    `failed` of them failed because the database was away, full or damaged, or for want of room. What a transaction
+    waited at the gate is not in `write_took`.
+    """
 
     reads: int = 0
     writes: int = 0
@@ -41,8 +45,10 @@ class DatabaseNumbers(msgspec.Struct, frozen=True):
     """Transactions that wait at the gate now (a gauge)."""
     held_total: int = 0
     pool: int = 0
-    """Connections of this process, and how many are busy (gauges); 0 for a file."""
+    """Connections that this process may open, and how many are busy (gauges); 0 for a file."""
     pool_busy: int = 0
+    pool_waiting: int = 0
+    """Who waits for one of them (a gauge)."""
 
 
 class CacheNumbers(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ from tenfold.serve.drain import Drain
 from tenfold.serve.environment import Environment, inherited_listener
 from tenfold.serve.metrics import BUCKETS_S
 from tenfold.serve.node import Facts, NodeSocket
+from tenfold.serve.noted import fitting
 from tenfold.serve.private import PrivateProtocol
 from tenfold.serve.process import PREPARE_S, ServiceProcess, run_process
 from tenfold.serve.protocol import SWEEP_S, WebProtocol
@@ -89,6 +90,7 @@ class WebProcess(ServiceProcess):
             "status": self._status,
             "durations": self._durations,
             "numbers": self._numbers,
+            "told": self._told,
             "map": self._adopt,
             "drain": self._begin_drain,
             "call_back": self._call_back,
@@ -136,6 +138,12 @@ class WebProcess(ServiceProcess):
     def _answers(self) -> HttpNumbers:
         app = self._app
         return http_numbers(app.metrics, app.runtime.collectors(), len(self._server.server_state.connections))
+
+    async def _told(self, _: Facts) -> Facts:
+        """The slowest requests of the last ten minutes, and the last that failed (`tenfold.serve.told.Told`)."""
+        noted = self._app.noted
+        slowest = noted.slowest(self._app.runtime.clock.monotonic())
+        return {"slow": fitting(slowest), "failed": fitting(noted.failures())}
 
     def _front(self) -> Facts:
         node = self._node

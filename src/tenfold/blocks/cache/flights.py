@@ -75,6 +75,11 @@ class Flights:
         finally:
             waiter.waits_for.remove(flight)
 
+    @property
+    def inside(self) -> bool:
+        """Whether the caller is a loader, or was called by one."""
+        return _flying.get() is not None
+
     def is_open(self, ident: Hashable) -> bool:
         """Whether a load for `ident` is under way that others may join."""
         return ident in self._open

@@ -171,7 +171,7 @@ def _part_text(part: Hashable) -> str:
 
 _SOURCE = """\
 def make(_tf_loader, _tf_get, _tf_now, _tf_watch, _tf_look, _tf_in_transaction, _tf_refuse, _tf_miss, _tf_late,
-         _tf_partial, _tf_normal, _tf_missing, _tf_str{defaults}):
+         _tf_scope_of, _tf_partial, _tf_normal, _tf_missing, _tf_str{defaults}):
     _tf_hits = 0
     def key({parameters}):
         return {key}
@@ -187,6 +187,9 @@ def make(_tf_loader, _tf_get, _tf_now, _tf_watch, _tf_look, _tf_in_transaction, 
             return _tf_late(_tf_entry, _tf_time)
         _tf_entry.visited = True
         _tf_hits += 1
+        _tf_scope = _tf_scope_of()
+        if _tf_scope is not None:
+            _tf_scope.cache_hits += 1
         return _tf_entry.value
     async def read({parameters}):
         nonlocal _tf_hits
@@ -200,6 +203,9 @@ def make(_tf_loader, _tf_get, _tf_now, _tf_watch, _tf_look, _tf_in_transaction, 
         if _tf_entry is not None and _tf_entry.expires > _tf_time:
             _tf_entry.visited = True
             _tf_hits += 1
+            _tf_scope = _tf_scope_of()
+            if _tf_scope is not None:
+                _tf_scope.cache_hits += 1
             return _tf_entry.value
         return await _tf_miss(_tf_key, _tf_partial(_tf_loader, {arguments}))
     def loading({parameters}):

@@ -25,6 +25,7 @@ from tenfold.blocks.cache.memory import Memory, Table
 from tenfold.blocks.cache.policy import ENTRY_BYTES, JITTER, Entry, Standing, lifetime, look_at, size_of, standing
 from tenfold.blocks.cache.tags import Tags, checked
 from tenfold.blocks.cache.watch import Watch
+from tenfold.blocks.database.scope import current_scope
 from tenfold.core.clock import Clock
 from tenfold.core.errors import ContractError
 from tenfold.core.randomness import Randomness
@@ -178,6 +179,7 @@ class Reader:
             refuse=self._refuse_transaction,
             miss=self._miss,
             late=self._late,
+            scope_of=current_scope,
             partial=partial,
             normal=normal,
             missing=MISSING,
@@ -235,14 +237,25 @@ class Reader:
         if found is Standing.GONE:
             self.misses += 1
             self._refuse_failed(key, now)
-            return await self._load(key, loading, fresh=False)
+            return await self._waited(self._load(key, loading, fresh=False), now)
         assert entry is not None, "only what is gone has none"
         entry.visited = True
         if found is Standing.AHEAD:
             self._load_behind(key, loading, entry, now)
             return entry.value
         self.misses += 1
-        return await self._or_stale(key, loading, entry)
+        return await self._waited(self._or_stale(key, loading, entry), now)
+
+    async def _waited(self, loaded: Awaitable[Any], began: float) -> Any:
+        """What is being loaded; the wait is noted for the caller's request. A load inside of a load is a part of it."""
+        scope = current_scope()
+        if scope is None or self._around.flights.inside:
+            return await loaded
+        try:
+            return await loaded
+        finally:
+            scope.cache_loads += 1
+            scope.cache_s += self._around.clock.monotonic() - began
 
     def _load_behind(self, key: Hashable, loading: Callable[[], Awaitable[Any]], entry: Entry, now: float) -> None:
         """Refresh-ahead: one load beside those who read; when it fails, it is tried again after `again`."""
@@ -407,7 +420,8 @@ class Reader:
             if not self._around.flights.is_open((self, key)):
                 asked.append(argument)
             waiting.append(self._load(key, partial(one, argument), fresh=False))
-        return dict(zip(arguments, await asyncio.gather(*waiting), strict=True))
+        began = self._around.clock.monotonic()
+        return dict(zip(arguments, await self._waited(asyncio.gather(*waiting), began), strict=True))
 
     def _refuse_transaction(self) -> None:
         raise ContractError(
