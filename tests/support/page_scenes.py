@@ -165,14 +165,14 @@ def ladder(step: int = 1, *, mode: str = "full", web: int = 1, workers: int = 0)
     """What `/api/ladder` says on a step."""
     steps = [
         {"number": each.number, "slug": each.slug, "title": each.title, "promise": each.promise, "engines": each.engines,
-         "exists": each.exists, "state": "taken" if each.number <= step else "next" if each.number == step + 1 else "later"}
+         "exists": each.exists, "state": "taken" if each.number <= step else "next" if each.number == step + 1 and each.exists else "later"}
         for each in STEPS
     ]  # fmt: skip
     history = [
         {"id": "m-6", "move": "change_nodes", "result": "finished", "reason": "", "took_s": 4.2, "begun_us": AT_US - 90_000_000, "facts": {"held_ms": 0}},
         {"id": "m-5", "move": "copy_to_postgres", "result": "undone", "reason": "It was aborted.", "took_s": 12.6, "begun_us": AT_US - 900_000_000, "facts": {"held_ms": 41.5}},
     ]  # fmt: skip
-    versions = [{"id": "v3", "nodes": ["web-1"]}, {"id": "v2", "nodes": []}]
+    versions = [{"id": "v2", "runs": []}, {"id": "v3", "runs": ["web-1"]}]
     return {"step": step, "steps": steps, "advice": msgspec.to_builtins(advice()), "history": history, "versions": versions,
             "mode": mode, "web": web, "workers": workers}  # fmt: skip
 
@@ -211,7 +211,7 @@ def figures(points: int = 120) -> dict[str, Any]:
     series = {"rate": grown, "errors": [0.0] * points, "p50_ms": [2 + rate / 90 for rate in grown], "p99_ms": [6 + rate / 12 for rate in grown],
               "cpu": [rate / 200 for rate in grown], "memory": [70e6 + rate * 1e5 for rate in grown], "in_flight": [rate / 30 for rate in grown],
               "queue": [None] * points, "held": [0.0] * points}  # fmt: skip
-    return {"at_us": at, "series": series}
+    return {"at_us": at, "series": series, "problem": ""}
 
 
 def proofs() -> list[dict[str, Any]]:

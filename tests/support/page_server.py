@@ -35,8 +35,8 @@ class PageServer:
             "/api/plan": lambda body: (200, scenes.plan(body["to"])),
             "/api/do": lambda body: (200, {"move": {"id": "m-8"}}),
             "/api/break": lambda body: (200, {"detail": f"{body['node']}: {body['how']}", "effect": True}),
-            "/api/heal": lambda body: (200, {"detail": ""}),
-            "/api/load": lambda body: (200, {}),
+            "/api/heal": lambda body: (200, {"done": []}),
+            "/api/load": lambda body: (200, {"load": None}),
         }
         self.gets: dict[str, Callable[[], Any]] = {
             "/api/ladder": lambda: self.ladder,

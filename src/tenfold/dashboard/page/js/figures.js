@@ -3,18 +3,20 @@
 
 import { file, get } from "./api.js";
 import { h, say } from "./dom.js";
-import { lang, ms, number, rate, role, size, t } from "./words.js";
+import { lang, ms, number, rate, role, share, size, t } from "./words.js";
 
 const HOURS = [0.25, 1, 6];
 const HEIGHT = 150;
 
 /** The plots that matter, and the series in each; a series that the tier does not have is left out. */
 const KINDS = [
-  { name: "rate", series: ["rate"], shown: rate },
+  { name: "rate", series: ["rate", "read_rate", "write_rate"], shown: rate },
   { name: "errors", series: ["errors"], shown: rate },
-  { name: "duration", series: ["p50_ms", "p99_ms"], shown: ms },
-  { name: "cpu", series: ["cpu"], shown: number, least: 0.2 },
-  { name: "memory", series: ["memory"], shown: size },
+  { name: "duration", series: ["p50_ms", "p99_ms", "read_p99_ms", "write_p99_ms"], shown: ms },
+  { name: "cpu", series: ["cpu", "cpu_max"], shown: number, least: 0.2 },
+  { name: "memory", series: ["memory", "memory_max"], shown: size },
+  { name: "disk", series: ["disk", "disk_max"], shown: size },
+  { name: "disk_busy", series: ["disk_busy"], shown: share, least: 1 },
   { name: "saturation", series: ["in_flight", "queue", "held", "connections", "pool_busy", "loop_late_ms"], shown: number },
 ];
 
@@ -29,7 +31,8 @@ export class Plots {
   }
 
   /** Which tiers can be chosen. */
-  tiers(roles) {
+  tiers(shown) {
+    const roles = shown.length ? [...shown, "machine"] : [];
     if (roles.join() === this.roles.join()) return;
     const first = !this.roles.length;
     this.roles = roles;
@@ -45,11 +48,12 @@ export class Plots {
     if (!this.role) return;
     await loaded();
     const wanted = this.role;
-    const { at_us: at, series } = await get(`/api/figures?tier=${encodeURIComponent(wanted)}&hours=${this.hours}`);
+    const { at_us: at, series, problem } = await get(`/api/figures?tier=${encodeURIComponent(wanted)}&hours=${this.hours}`);
     if (wanted !== this.role) return;
     const seconds = at.map((us) => us / 1e6);
     const any = KINDS.map((kind) => this.plot(kind, seconds, series)).some(Boolean);
-    this.none.hidden = any;
+    this.none.hidden = any && !problem;
+    say(this.none, problem || t("figures.none"));
   }
 
   build(panel) {
@@ -90,7 +94,8 @@ export class Plots {
   }
 
   plot(kind, seconds, series) {
-    const names = kind.series.filter((name) => series[name]?.some((value) => value !== null));
+    const names = kind.series.filter((name) => series[name]?.some((value) => value));
+    if (!names.length && kind.name === "errors" && series.errors) names.push("errors");
     const key = `${kind.name} ${names}`;
     for (const [name, { plot, box, of }] of this.made) {
       if (of !== kind.name || (name === key && names.length && seconds.length)) continue;

@@ -47,7 +47,7 @@ export class Ladder {
     const title = words("step", step, "title");
     const promise = h("p", { class: "promise" }, words("step", step, "promise"));
     const engines = step.engines.length ? h("p", { class: "engines" }, step.engines.join(", ")) : null;
-    const state = t(here ? "step.here" : `step.${step.exists ? step.state : "later"}`);
+    const state = t(`step.${here ? "here" : step.state}`);
     const more = here || step.state === "next";
     const head = [h("span", { class: "number", "aria-hidden": "true" }, step.number), h("span", { class: "title" }, title), h("span", { class: "what" }, state)];
     const body = more ? [promise, engines, this.stepButtons(step, here)] : [];
@@ -92,8 +92,8 @@ export class Ladder {
 
   /** New code, and the code before. */
   code() {
-    const running = this.ladder.versions.find((version) => version.running ?? version.nodes?.length);
-    const said = running ? t("runs_version", { version: running.id ?? running.version }) : "";
+    const running = this.ladder.versions.find((version) => version.runs.length);
+    const said = running ? t("runs_version", { version: running.id }) : "";
     return h("div", { class: "group" }, said ? h("p", { class: "soft" }, said) : null,
       h("p", { class: "buttons" }, this.button("deploy", { to: "deploy" }, t("deploy")), this.button("rollback", { to: "rollback" }, t("rollback"))));
   }

@@ -90,14 +90,14 @@ export class NodeDrawer {
     const sentences = [t(`fault.${how}.what`, values), t("fault.undone")];
     confirm(t("fault.title", { node: node.name, fault: t(`fault.${how}`) }), sentences, t("fault.do", { fault: t(`fault.${how}`), node: node.name }), async () => {
       const made = await post("/api/break", { node: node.name, how, for_s: seconds });
-      if (this.said) this.said.textContent = made.detail;
+      if (this.said) this.said.textContent = made.effect ? made.detail : t("fault.nothing", { detail: made.detail });
     });
   }
 
   async heal() {
     try {
       const made = await post("/api/heal", {});
-      this.said.textContent = made.detail || t("healed");
+      this.said.textContent = made.done.length ? made.done.join(" ") : t("healed");
     } catch (problem) {
       this.said.replaceChildren(explain(problem));
     }

@@ -2,6 +2,7 @@
 
 import { keep, put, s, say, set } from "../dom.js";
 import { ms, rate, t } from "../words.js";
+import { measured } from "./measure.js";
 
 /** An element for an arrow; `drawArrow` fills it. */
 export function makeArrow() {
@@ -23,15 +24,16 @@ export function makeArrow() {
 
 /** Brings an element to what its arrow is now. */
 export function drawArrow(group, placed) {
-  const { arrow, path, middle, end, level, idle } = placed;
+  const { arrow, path, end, level, idle } = placed;
+  const gate = placed.gate ?? placed.middle;
   const speed = arrow.gate === "held" || idle ? 0 : pace(arrow.traffic?.rate ?? 0);
   const failing = arrow.traffic !== null && arrow.traffic.errors > 0;
-  set(group, "class", `arrow ${arrow.kind} pace-${speed}${failing ? " failing" : ""}${level ? " level" : ""}${idle ? " idle" : ""}`);
+  set(group, "class", `arrow ${arrow.kind} pace-${speed}${failing ? " failing" : ""}${level ? " level" : ""}${idle ? " idle" : ""}${arrow.gate === "held" ? " held" : ""}`);
   put(group.track, { d: path });
   put(group.flow, { d: path });
   set(group.head, "transform", `translate(${end.x} ${end.y}) rotate(${end.turn})`);
   keep(group.fans, group.known, placed.fans, { key: (fan) => fan.key, make: makeFan, update: drawFan, leave: leaveArrow });
-  put(group.gate, { transform: `translate(${middle.x} ${middle.y})`, class: `gate ${(!idle && arrow.gate) || (arrow.gate === "held" ? "held" : "none")}` });
+  put(group.gate, { transform: `translate(${gate.x} ${gate.y})`, class: `gate ${(!idle && arrow.gate) || (arrow.gate === "held" ? "held" : "none")}` });
   drawLabel(group, placed, idle && arrow.gate !== "held" ? ["", ""] : wordsOf(arrow, placed));
 }
 
@@ -50,32 +52,18 @@ function pace(perSecond) {
   return perSecond < 10 ? 1 : perSecond < 100 ? 2 : perSecond < 1000 ? 3 : 4;
 }
 
-function drawLabel(group, { arrow, middle, level, width }, [first, second]) {
+function drawLabel(group, { arrow, middle, gate, level, width }, [first, second]) {
   say(group.figures, first);
   say(group.more, second);
   set(group.label, "visibility", first ? null : "hidden");
   const wide = Math.max(measured(group.figures), measured(group.more)) + 16;
-  const aside = arrow.gate && !level ? 26 : 12;
+  const aside = arrow.gate && !level && !gate ? 26 : 12;
   const fits = middle.x + aside + wide <= width;
   const x = level ? middle.x - wide / 2 : fits ? middle.x + aside : middle.x - aside - wide;
   set(group.label, "transform", `translate(${x} ${middle.y})`);
   put(group.pill, { width: level ? 0 : wide, height: second ? 44 : 28, y: second ? -22 : -14 });
   put(group.figures, { x: level ? wide / 2 : 8, y: level ? -9 : second ? -2 : 6, "text-anchor": level ? "middle" : "start" });
   put(group.more, { x: level ? wide / 2 : 8, y: level ? 21 : 15, "text-anchor": level ? "middle" : "start" });
-}
-
-const widths = new Map();
-
-/** How wide a text is drawn; each text is measured once. */
-function measured(element) {
-  const { textContent: text } = element;
-  if (!text) return 0;
-  const key = `${element.closest("svg")?.classList.contains("narrow")}${element.closest(".held") ? 1 : 0}${element.getAttribute("class")}${text}`;
-  if (!widths.has(key)) {
-    if (widths.size > 2000) widths.clear();
-    widths.set(key, element.getComputedTextLength());
-  }
-  return widths.get(key);
 }
 
 /** Two lines: how much, and how quick; while a gate is held, how many wait. */

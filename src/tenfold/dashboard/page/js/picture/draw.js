@@ -4,6 +4,7 @@ import { keep, put, s, say, set } from "../dom.js";
 import { role as roleWords, t } from "../words.js";
 import { drawArrow, leaveArrow, makeArrow } from "./arrows.js";
 import { users } from "./icons.js";
+import { measured } from "./measure.js";
 import { drawNode, makeNode } from "./nodes.js";
 import { fitted } from "./layout.js";
 
@@ -44,7 +45,7 @@ export class Drawing {
   /** How high the picture may be: what is left of the window, so that a class sees all of it at once. */
   room() {
     const top = this.canvas.getBoundingClientRect().top + scrollY;
-    return innerHeight - top - 92;
+    return innerHeight - top - (document.body.classList.contains("large") ? 84 : 92);
   }
 
   /** One stop of the Tab key per tier; the arrow keys go on from there. */
@@ -114,6 +115,7 @@ function drawFrame(group, box, picture, narrow) {
   say(title, titleOf(box));
   put(more, { x: box.x + box.w - 18, y: box.y + box.h - 10, "text-anchor": "end" });
   say(more, moreOf(box));
+  set(more, "visibility", measured(title) + measured(more) + 48 > box.w ? "hidden" : null);
   return undefined;
 }
 
@@ -131,9 +133,9 @@ const titleOf = ({ tier }) => {
 };
 
 /** The engine, or how many of a large tier are not well. */
-function moreOf({ tier, kind, w }) {
+function moreOf({ tier, kind }) {
   const bad = tier.nodes.filter((node) => node.health !== "well").length;
   if ((kind === "tiny" || kind === "mote") && bad) return t("not_well", { n: bad });
   const engines = new Set(tier.nodes.map((node) => node.engine || tier.backend));
-  return engines.size === 1 && w > 170 ? [...engines][0] : "";
+  return engines.size === 1 ? [...engines][0] : "";
 }

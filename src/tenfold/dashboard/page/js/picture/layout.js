@@ -9,6 +9,7 @@ const TITLE = 30;
 const FAN = 26;
 const APART = 110;
 const SIDE = 222;
+const OVERHANG = 54; // a tier that stands beside may reach into the space between the rows
 const NARROW = 620;
 
 /** Sizes of a node, the roomiest first: `house` shows its parts, `tiny` and `mote` only its health. */
@@ -31,7 +32,7 @@ export function layout(picture, width, lanes = 0) {
   const axis = axisOf(rows, room);
   let y = 6;
   for (const row of rows) {
-    const height = Math.max(...[...row.main, ...row.side].map((box) => box.h));
+    const height = Math.max(...row.main.map((box) => box.h), ...row.side.map((box) => box.h - 2 * OVERHANG));
     placeRow(row, axis, y, height);
     y += height + between;
   }
@@ -45,7 +46,8 @@ export function layout(picture, width, lanes = 0) {
 /** The frame of one tier with its nodes inside, not yet placed. */
 function frame(tier, picture, width, narrow) {
   if (tier.role === "users") return { tier, role: tier.role, w: 130, h: 52, nodes: [], kind: "users" };
-  const most = roomFor(tier, picture, width, narrow) - 2 - 2 * PAD;
+  const pad = narrow ? 11 : PAD;
+  const most = roomFor(tier, picture, width, narrow) - 2 - 2 * pad;
   const [kind, size] = sizeOf(tier, most, narrow);
   const cols = Math.max(1, Math.min(tier.nodes.length, Math.floor((most + size.gap) / (size.w + size.gap))));
   const rows = Math.max(1, Math.ceil(tier.nodes.length / cols));
@@ -70,7 +72,7 @@ function roomFor(tier, picture, width, narrow) {
 function sizeOf(tier, most, narrow) {
   const count = tier.nodes.length;
   const app = tier.nodes[0]?.parts[0]?.kind === "app";
-  if (count === 1 && app && most > 280) return ["house", { ...KINDS.house, w: Math.min(KINDS.house.w, most), h: narrow ? 204 : KINDS.house.h }];
+  if (count === 1 && app && most > 240) return ["house", { ...KINDS.house, w: Math.min(KINDS.house.w, most), h: narrow ? 204 : KINDS.house.h }];
   const sizes = { ...KINDS, full: narrow ? { ...KINDS.full, w: Math.min(KINDS.full.w, (most - GAP) / 2), rows: 3 } : KINDS.full };
   for (const kind of ["full", "small", "tiny", "mote"]) {
     const size = sizes[kind];
@@ -139,7 +141,7 @@ function place(box, x, y) {
 export function fitted(picture, width, height) {
   if (width < NARROW || height < 200) return layout(picture, width);
   let made = null;
-  for (const scale of [2, 1.75, 1.5, 1.35, 1.2, 1.1, 1, 0.9, 0.82]) {
+  for (const scale of [2, 1.8, 1.65, 1.5, 1.4, 1.3, 1.25, 1.2, 1.15, 1.1, 1.05, 1, 0.95, 0.9, 0.86, 0.82]) {
     if (width / scale < NARROW) continue;
     made = layout(picture, width / scale);
     if (made.height * scale <= height) return made;

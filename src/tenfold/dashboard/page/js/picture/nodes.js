@@ -112,10 +112,11 @@ function house(box) {
 
 /** The first part stands above, the others in a row below it. */
 function roomOf(at, count, w, h) {
-  const gap = w > 400 ? 16 : 8;
+  const gap = w > 400 ? 16 : 6;
+  const pad = w > 400 ? 18 : 8;
   const top = { x: w / 2 - (w > 400 ? 78 : 62), y: 50, w: w > 400 ? 156 : 124, h: 48 };
   if (at === 0) return top;
-  const width = Math.min(170, (w - 36 - gap * (count - 2)) / (count - 1));
+  const width = Math.min(170, (w - 2 * pad - gap * (count - 2)) / (count - 1));
   const left = (w - (count - 1) * (width + gap) + gap) / 2;
   return { x: left + (at - 1) * (width + gap), y: h - 84, w: width, h: 56 };
 }
@@ -128,7 +129,7 @@ function wire(from, to) {
 
 function room(part, at) {
   const slim = at.w < 130;
-  const left = slim ? 10 : 40;
+  const left = slim ? 8 : 40;
   const label = s("text", { class: "part-name", x: left, y: at.h / 2 - 4 });
   const figure = s("text", { class: "part-line", x: left, y: at.h / 2 + 15 });
   const element = s("g", { transform: `translate(${at.x} ${at.y})` }, s("rect", { width: at.w, height: at.h, rx: 9 }));

@@ -11,7 +11,10 @@ export const LANE = 16;
 export function routes(picture, boxes, placed) {
   const known = picture.arrows.filter((arrow) => boxes.has(arrow.source) && boxes.has(arrow.target) && arrow.source !== arrow.target);
   const ways = known.map((arrow) => ({ arrow, source: boxes.get(arrow.source), target: boxes.get(arrow.target) }));
-  for (const way of ways) way.how = enters(way, placed);
+  for (const way of ways) {
+    way.how = enters(way, placed);
+    way.long = way.how === "top" && placed.tiers.some((box) => box.y >= way.source.y + way.source.h && box.y + box.h <= way.target.y);
+  }
   const above = ways.filter(({ how }) => how === "top" || how === "around");
   let lanes = 0;
   const made = ways.map((way) => {
@@ -39,11 +42,14 @@ function enters({ source, target }, placed) {
 const covers = (box, x) => x > box.x - 10 && x < box.x + box.w + 10;
 const alone = (target, placed) => !placed.tiers.some((box) => box !== target && box.y < target.y + target.h && target.y < box.y + box.h);
 
-/** Where on its upper edge a frame takes an arrow in: several do so beside each other. */
-function port({ arrow, source, target }, above) {
+/** Where on its upper edge a frame takes an arrow in: several do so beside each other. One that passes between others
+ * on its way comes straight down the middle. */
+function port({ arrow, source, target, long }, above) {
+  if (long) return target.cx;
   const list = above.filter((way) => way.target === target).sort((one, other) => one.source.cx - other.source.cx);
   const room = Math.min(170, (target.w - 60) / Math.max(1, list.length));
-  const at = target.cx + (list.findIndex((way) => way.arrow === arrow) - (list.length - 1) / 2) * room;
+  const beside = list.some((way) => way.long) ? 0.5 : 0;
+  const at = target.cx + (list.findIndex((way) => way.arrow === arrow) - (list.length - 1) / 2 + beside) * room;
   const reach = source.role === "users" ? 8 : source.w / 2 - 24;
   return list.length > 1 ? at : Math.abs(source.cx - at) <= reach ? at : target.cx;
 }
@@ -89,7 +95,7 @@ function past(source, target, into, placed, nth) {
   const [from, to] = [source.y + source.h, target.y];
   const lane = placed.lane + LANE * nth;
   const path = `M${r(source.cx)} ${r(from)}${across(source.cx, from + 16 + 5 * nth, lane)}${across(lane, to - 30, into)}V${r(to - HEAD)}`;
-  return { path, middle: { x: lane, y: (from + to) / 2 }, end: { x: r(into), y: r(to), turn: 0 } };
+  return { path, middle: { x: into, y: to - 56 }, gate: { x: into, y: to - 17 }, end: { x: r(into), y: r(to), turn: 0 } };
 }
 
 /** Down to a level, across to another x, and on downwards, with round corners. */
