@@ -76,7 +76,7 @@ def more_cores(scene: Scene) -> tuple[Words, ...]:
 
 
 def _capped(scene: Scene) -> bool:
-    """Whether a tier is full by a cap of its own, and what is idle is enough for another process of it."""
+    """Whether a tier is full by a cap of its own, so that another process of it would do more than take turns."""
     uses = [use for role in ("web", "worker") for use in scene.uses(role)[:1]]
     return any(use.share >= FULL and use.most < 1 and scene.fits(use.most) for use in uses)
 

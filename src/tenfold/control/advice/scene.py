@@ -138,8 +138,12 @@ class Scene:
         return max(0.0, self.busy - self.ours)
 
     def fits(self, cap: float) -> bool:
-        """Whether another process that can use `cap` cores would find half of that idle."""
-        return self.idle >= cap / 2
+        """Whether another process that can use `cap` cores would find half of that idle.
+
+        One that has a cap below a core and fills it was given all of it, however busy the machine is, and so would
+        another be; as long as there are so many cores at all.
+        """
+        return self.idle >= cap / 2 or (cap < 1 and self.ours + cap <= self.cores)
 
     def uses(self, role: str) -> list[Use]:
         """The nodes of a tier, the fullest first; those whose processor time nobody knows are missing."""

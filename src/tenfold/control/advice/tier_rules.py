@@ -36,8 +36,9 @@ def one_web(scene: Scene) -> Finding | None:
         return None
     if not scene.fits(use.most):
         return _no_room(scene, use, "web")
-    said = words("web.full", node=use.node, part=percent(use.share), rate=scene.rate, step=step.number)
-    because = (words("web.idle", idle=scene.idle, cores=scene.cores), *_price(scene))
+    values = {"node": use.node, "part": percent(use.share), "rate": scene.rate, "step": step.number}
+    said = words("web.full", **values) if use.most >= 1 else words("web.full_cap", most=use.most, **values)
+    because = (*_idle(scene, use), *_price(scene))
     return climb(scene, "load-balancer", Finding("step", said, because, 0, "web", "cpu"))
 
 
@@ -93,9 +94,7 @@ def _more(scene: Scene, use: Use, role: str, most: int) -> Finding | None:
     """More processes of a tier: ceil(n * share / target), at most twice as many or four more, as many as find cores."""
     there = len(scene.current.of_role(role))
     wanted = math.ceil(there * average(scene.uses(role)) / TARGET)
-    wanted = min(
-        wanted, max(2 * there, there + MOST_AT_ONCE), most, there + max(1, int(scene.idle / (use.most * TARGET)))
-    )
+    wanted = min(wanted, max(2 * there, there + MOST_AT_ONCE), most, there + _found(scene, use))
     if wanted <= there:
         return None
     if not scene.fits(use.most):
@@ -103,8 +102,14 @@ def _more(scene: Scene, use: Use, role: str, most: int) -> Finding | None:
     said = words(
         f"{role}.more", part=percent(average(scene.uses(role))), there=there, wanted=wanted, rate=_done(scene, role)
     )
-    because = (words("web.idle", idle=scene.idle, cores=scene.cores), *_pool(scene, role, wanted))
+    because = (*_idle(scene, use), *_pool(scene, role, wanted))
     return Finding("scale", said, because, 0, role, "cpu", f"tenfold scale {role}={wanted}")
+
+
+def _found(scene: Scene, use: Use) -> int:
+    """How many more processes find cores; one at least is tried."""
+    free = scene.idle if use.most >= 1 else scene.cores - scene.ours
+    return max(1, int(free / (use.most * TARGET)))
 
 
 def _done(scene: Scene, role: str) -> float:
@@ -116,6 +121,13 @@ def _no_room(scene: Scene, use: Use, role: str) -> Finding:
     values = {"cores": scene.cores, "own": scene.ours, "others": scene.others}
     said = words("tier.no_room", node=use.node, part=percent(use.share), idle=scene.idle, cores=scene.cores)
     return Finding("bigger-machine", said, (words("machine.parts", **values), *more_cores(scene)), 0, role, "cpu")
+
+
+def _idle(scene: Scene, use: Use) -> tuple[Words, ...]:
+    """Where the cores for more processes are; one with a cap has its own."""
+    if use.most < 1:
+        return (words("web.cap", node=use.node, most=use.most),)
+    return (words("web.idle", idle=scene.idle, cores=scene.cores),)
 
 
 def _price(scene: Scene) -> tuple[Words, ...]:
