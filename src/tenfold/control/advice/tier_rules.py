@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tenfold.control.advice.finding import Finding, Rule, climb, percent, words
+from tenfold.control.advice.finding import Finding, Rule, Value, climb, percent, words
 from tenfold.control.advice.levels import FULL, TARGET, TOLERANCE
 from tenfold.control.advice.machine_rules import more_cores
 from tenfold.control.advice.model import Words
@@ -36,7 +36,9 @@ def one_web(scene: Scene) -> Finding | None:
         return None
     if not scene.fits(use.most):
         return _no_room(scene, use, "web")
-    values = {"node": use.node, "part": percent(use.share), "rate": scene.rate, "step": step.number}
+    values: dict[str, Value] = {
+        "node": use.node, "part": percent(use.share), "rate": scene.rate, "step": step.number
+    }  # fmt: skip
     said = words("web.full", **values) if use.most >= 1 else words("web.full_cap", most=use.most, **values)
     because = (*_idle(scene, use), *_price(scene))
     return climb(scene, "load-balancer", Finding("step", said, because, 0, "web", "cpu"))
