@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from events_lab import Lab, Node, run, until
 
-from tenfold.blocks.events import runner
+from tenfold.blocks.events import cursors, runner
 from tenfold.blocks.events.policy import STREAK
-from tenfold.core.errors import NotFound, Unavailable
+from tenfold.core.errors import ContractError, NotFound, Unavailable
 from tenfold.core.retry import Backoff
 
 
@@ -228,3 +228,68 @@ async def dies_of_it(lab: Lab, victim: Node) -> None:
     release = Node()
     await release.database.start(lab.config, print)
     await release.database.stop()
+
+
+def test_a_handler_that_hangs_is_a_failure_at_its_timeout_and_the_rest_goes_on(lab: Lab) -> None:
+    node = Node()
+    given: list[str] = []
+
+    @node.events.subscriber("link.made", name="ill", start="beginning", batch=1, park_after=2, timeout="50ms")
+    async def hangs_once(batch: list[Any]) -> None:
+        given.append(batch[0].data["code"])
+        if given[-1] == "poison":
+            await asyncio.Event().wait()
+
+    async def work() -> None:
+        await published(lab, ["a", "poison", "b"])
+        async with lab.running(node):
+            await until(lambda: node.events.stats().subscribers[0].delivered == 2)
+            (parked,) = await node.events.parked("ill")
+            assert parked.error == "TimeoutError: it took longer than 50ms"
+            assert node.events.stats().subscribers[0].failures == 2
+
+    run(work())
+    assert given == ["a", "poison", "poison", "b"]
+
+
+@pytest.mark.parametrize("timeout", [0, "0s"])
+def test_a_timeout_of_nothing_is_refused(timeout: Any) -> None:
+    with pytest.raises(ContractError, match="TF-EVENTS-SUBSCRIBER"):
+        Node().listens(timeout=timeout)
+
+
+def test_no_page_of_parked_events_ends_between_the_subscribers_of_one(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node()
+    for name in ("ann", "bob", "cid"):
+        Refusing(node, name)
+
+    async def work() -> None:
+        await published(lab, ["a", "b", "c"])
+        async with lab.running(node):
+            await until(lambda: all(each.failures for each in node.events.stats().subscribers))
+            for _ in range(2_000):
+                if len(found := await node.events.parked()) == 9:
+                    break
+                await asyncio.sleep(0.005)
+            assert len(found) == 9
+            monkeypatch.setattr(cursors, "PAGE", 4)
+            monkeypatch.setattr(cursors, "_ANY_PARKED", cursors._ANY_PARKED.limit(4))
+            seen, after = [], 0
+            while page := await node.events.parked(after=after):
+                seen += [(each.event.seq, each.subscriber) for each in page]
+                after = page[-1].event.seq
+            assert seen == [(each.event.seq, each.subscriber) for each in found]
+
+    run(work())
+
+
+class Refusing:
+    """A subscriber that parks each event at once."""
+
+    def __init__(self, node: Node, name: str) -> None:
+        node.events.subscriber("link.made", name=name, start="beginning", batch=1, park_after=1)(self.handle)
+
+    async def handle(self, batch: list[Any]) -> None:
+        raise ValueError("no")

@@ -94,7 +94,7 @@ CURSOR = Cursor("s", 10, 10, ("a",))
 def test_a_batch_keeps_its_name_until_it_is_done() -> None:
     claimed = policy.claimed(CURSOR, 20, ("a",))
     assert claimed.claimed
-    assert claimed.scope_key == policy.failed(claimed, "x", 1, 3, counts=True).scope_key
+    assert claimed.scope_key == policy.failed(claimed, "x", 3, counts=True).scope_key
     done = policy.done(claimed)
     assert (done.position, done.claimed, done.attempts) == (20, False, 0)
     assert policy.claimed(done, 30, ("a",)).scope_key != claimed.scope_key
@@ -135,9 +135,9 @@ def test_halving_ends_at_one_event_and_is_over_at_the_end_of_the_batch() -> None
 
 def test_what_was_away_does_not_count_as_a_failure() -> None:
     claimed = policy.claimed(CURSOR, 20, ("a",))
-    assert policy.failed(claimed, "away", 1, 0, counts=False).attempts == 1
-    assert policy.failed(claimed, "bug\0", 1, 0, counts=True).attempts == 2
-    assert "\0" not in policy.failed(claimed, "bug\0" + "x" * 9999, 1, 0, counts=True).error
+    assert policy.failed(claimed, "away", 0, counts=False).attempts == 1
+    assert policy.failed(claimed, "bug\0", 0, counts=True).attempts == 2
+    assert "\0" not in policy.failed(claimed, "bug\0" + "x" * 9999, 0, counts=True).error
 
 
 def test_the_newest_event_is_never_pruned() -> None:

@@ -102,6 +102,7 @@ class Events:
         wait: str | float = 0,
         start: Start = "now",
         park_after: int | None = 5,
+        timeout: str | float | None = "60s",
     ) -> Callable[[H], H]:
         """Marks `async def handler(batch: list[Event])` as a subscriber: it is given every event of the topics.
 
@@ -109,13 +110,15 @@ class Events:
         once for each batch. `name` (default: the function's) is its identity: under it its position is kept. `wait`:
         how long a batch that is not full waits for more. `start`: whether a new name begins with what happens from now
         on, or with the oldest event there is. `park_after`: failures after which a batch is halved, and a single
-        event put aside; None tries for ever.
+        event put aside; None tries for ever. `timeout`: after which a handler is cancelled, which is a failure; None
+        waits for ever.
         """
 
         def mark(handler: H) -> H:
             made = _subscription(
-                topics, name or _named(handler), handler, batch=batch, wait=wait, start=start, park_after=park_after
-            )
+                topics, name or _named(handler), handler, batch=batch, wait=wait, start=start, park_after=park_after,
+                timeout=timeout,
+            )  # fmt: skip
             if made.name in self._runners:
                 raise _refused(f"There are two subscribers with the name {made.name!r}", "Give each its own name.")
             if self._started:
@@ -148,7 +151,10 @@ class Events:
         ]
 
     async def parked(self, subscriber: str | None = None, *, after: int = 0) -> list[ParkedEvent]:
-        """Up to 1,000 events that a subscriber (or any) could not handle, with a `seq` above `after`."""
+        """About 1,000 events that a subscriber (or any) could not handle, with a `seq` above `after`.
+
+        What several subscribers have parked of one event comes together: the last `seq` is the next `after`.
+        """
         return await self.cursors.parked(subscriber, after)
 
     async def replay(self, subscriber: str, seq: int | None = None) -> int:
@@ -320,6 +326,7 @@ def _subscription(
     wait: str | float,
     start: Start,
     park_after: int | None,
+    timeout: str | float | None,
 ) -> Subscription:
     if not asyncio.iscoroutinefunction(handler):
         raise _refused(f"The subscriber {name!r} is not an async function", "Write `async def`.")
@@ -335,7 +342,11 @@ def _subscription(
         raise _refused(f"The subscriber {name!r} has start={start!r}", 'Use "now" or "beginning".')
     if park_after is not None and park_after < 1:
         raise _refused(f"The subscriber {name!r} has park_after={park_after!r}", "Use 1 or more, or None.")
-    return Subscription(name, tuple(dict.fromkeys(topics)), handler, batch, parse_duration(wait), start, park_after)
+    wait_s, timeout_s = parse_duration(wait), None if timeout is None else parse_duration(timeout)
+    if timeout_s is not None and timeout_s <= 0:
+        raise _refused(f"The subscriber {name!r} has timeout={timeout!r}", "Use more than nothing, or None.")
+    topics = tuple(dict.fromkeys(topics))
+    return Subscription(name, topics, handler, batch, wait_s, start, park_after, timeout_s)
 
 
 def _refused(what: str, hint: str) -> ContractError:

@@ -22,9 +22,11 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict
 
 Start = Literal["now", "beginning"]
+PAGE = 1_000
+"""Parked events that are read at once; of the last one, what every subscriber has of it."""
 
 _C, _P = tf_cursor.c, tf_parked.c
-_STATE = ("position", "upto", "topics", "size", "until", "attempts", "drawn", "streak", "error", "failed_us")
+_STATE = ("position", "upto", "topics", "size", "until", "attempts", "drawn", "streak", "error")
 _ALL = select(tf_cursor).order_by(_C.name)
 _FIND = select(tf_cursor).where(_C.name == bindparam("of"))
 _ADD = insert(tf_cursor)
@@ -40,8 +42,11 @@ _STILL_HELD = _HELD.values(beat=_C.beat + 1)
 _RELEASE = _HELD.values(beat=_C.beat + 1, holder="")
 _SAVE = _HELD.values(beat=_C.beat + 1, **{name: bindparam(f"new_{name}") for name in _STATE})
 _PARK = insert(tf_parked)
-_PARKED = select(tf_parked).where(_P.name == bindparam("of"), _P.seq > bindparam("after")).order_by(_P.seq).limit(1_000)
-_ANY_PARKED = select(tf_parked).where(_P.seq > bindparam("after")).order_by(_P.seq, _P.name).limit(1_000)
+_PARKED = select(tf_parked).where(_P.name == bindparam("of"), _P.seq > bindparam("after")).order_by(_P.seq).limit(PAGE)
+_ANY_PARKED = select(tf_parked).where(_P.seq > bindparam("after")).order_by(_P.seq, _P.name).limit(PAGE)
+_REST_PARKED = (
+    select(tf_parked).where(_P.seq == bindparam("number"), _P.name > bindparam("behind")).order_by(_P.name).limit(PAGE)
+)
 _COUNTS = select(_P.name, func.count().label("parked")).group_by(_P.name)
 _ASKED = select(_P.batch).where(_P.name == bindparam("of"), _P.again > 0).order_by(_P.seq).limit(1)
 _BATCH = select(tf_parked).where(_P.name == bindparam("of"), _P.batch == bindparam("in_batch")).order_by(_P.seq)
@@ -184,10 +189,12 @@ class Cursors:
     # -- parked events ------------------------------------------------------------------------------------------------
 
     async def parked(self, name: str | None, after: int) -> list[ParkedEvent]:
-        """Up to 1,000 parked events with numbers above `after`, of one subscriber or of all."""
+        """`PAGE` parked events with numbers above `after`, of one subscriber or of all; the last number whole."""
         async with self._database.read(consistency="strong") as db:
             if name is None:
                 rows = await db.all(_ANY_PARKED, after=after)
+                if len(rows) == PAGE:
+                    rows += await db.all(_REST_PARKED, number=rows[-1].seq, behind=rows[-1].name)
             else:
                 rows = await db.all(_PARKED, of=name, after=after)
         return [_parked_event(row) for row in rows]

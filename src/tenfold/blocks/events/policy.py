@@ -76,7 +76,6 @@ class Cursor:
     """Batches that were parked in a row."""
 
     error: str = ""
-    failed_us: int = 0
 
     @property
     def claimed(self) -> bool:
@@ -119,11 +118,11 @@ def halved(cursor: Cursor, count: int) -> Cursor:
     return replace(cursor, upto=cursor.position, size=max(count // 2, 1), until=end, attempts=0, drawn=0)
 
 
-def failed(cursor: Cursor, error: str, now_us: int, drawn: int, *, counts: bool) -> Cursor:
+def failed(cursor: Cursor, error: str, drawn: int, *, counts: bool) -> Cursor:
     """One more run begins after one that failed. One that failed because something was away does not count."""
     attempts = cursor.attempts + 1 if counts else cursor.attempts
     found = max(cursor.drawn, drawn)
-    return replace(cursor, attempts=attempts, drawn=found, error=storable(error), failed_us=now_us)
+    return replace(cursor, attempts=attempts, drawn=found, error=storable(error))
 
 
 def storable(error: str) -> str:

@@ -18,6 +18,7 @@ from tenfold.core.clock import Clock
 from tenfold.core.errors import Conflict, TenfoldError, Unavailable, UnknownOutcome
 from tenfold.core.randomness import Randomness
 from tenfold.core.retry import Backoff
+from tenfold.core.units import format_duration
 
 Handler = Callable[[list[Event]], Awaitable[object]]
 FINGERPRINT = b"tenfold events"
@@ -44,6 +45,7 @@ class Subscription:
     wait_s: float
     start: Start
     park_after: int | None
+    timeout_s: float | None
 
 
 class Home(Protocol):
@@ -258,10 +260,13 @@ class Runner:
         return RequestScope(request_id=f"events/{self.subscription.name}", idempotency_key=key, fingerprint=FINGERPRINT)
 
     async def _called(self, scope: RequestScope, events: list[Event]) -> None:
-        entered = enter_scope(scope)
+        entered, limit_s = enter_scope(scope), self.subscription.timeout_s
         try:
-            await self.subscription.handler(list(events))
+            async with asyncio.timeout(limit_s) as timer:
+                await self.subscription.handler(list(events))
         except Exception as error:
+            if limit_s is not None and timer.expired():
+                raise Unfinished(TimeoutError(f"it took longer than {format_duration(limit_s)}")) from error
             raise Unfinished(error) from error
         finally:
             leave_scope(entered)
@@ -280,8 +285,7 @@ class Runner:
         """Writes down that the batch in hand runs once more, or that it is cut or parked."""
         if self._cursor is None:
             return
-        now_us = self._home.clock.wall_us()
-        cursor = policy.failed(self._cursor, error, now_us, drawn, counts=counts)
+        cursor = policy.failed(self._cursor, error, drawn, counts=counts)
         self.error = cursor.error
         if not self._events:
             self._events = await self._claimed_events(cursor)

@@ -54,6 +54,8 @@ MIGRATION = OwnMigration(
     ),
 )
 
+# Nobody decides by `tf_cursor.failed_us` any more: it stays 0, for older code that reads it.
+
 DATA_LIMIT = 64 * 1024
 """Bytes of one event's data as JSON."""
 
