@@ -172,6 +172,13 @@ def test_the_database_server_answers_what_all_ask_once_the_data_is_there(backend
     assert (found.answers.rate if found.answers else None) == rate
 
 
+def test_what_nobody_tells_of_the_database_is_not_told_as_nothing() -> None:
+    server = NodeLook("db-1", "database", 20, (ProcessLook(20, 1, OLD),))
+    found = figures_between(look(web(0), server), after(web(10), server, backend="postgres")).node("db-1")
+    assert found is not None
+    assert found.answers is None
+
+
 def test_the_cache_tells_the_share_that_it_answered() -> None:
     def with_cache(hits: int, misses: int) -> NodeLook:
         told = numbers(cache=CacheNumbers(hits=hits, misses=misses, bytes=77))

@@ -18,6 +18,7 @@ from tenfold.control.figures.model import Figures, Machine, NodeFigures, Traffic
 from tenfold.control.figures.shelf import EVERY_S, KEPT_S, LATER_S, RECENT_S
 from tenfold.control.figures.store import FigureStore
 from tenfold.control.figures.tiers import merged, rows_of
+from tenfold.core.clock import ManualClock
 
 START = 1_700_000_040  # a whole minute
 
@@ -39,9 +40,21 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "figures.db"
 
 
+class Kept(FigureStore):
+    """A store for which it is always just after what was added last."""
+
+    def __init__(self, path: Path, *, writes: bool = True, at_s: int = START) -> None:
+        self.now = ManualClock(at_s * 1_000_000)
+        super().__init__(path, writes=writes, clock=self.now)
+
+    def add(self, figures: Figures) -> None:
+        self.now.step_wall((figures.at_us - self.now.wall_us()) / 1e6)
+        super().add(figures)
+
+
 @pytest.fixture
 def kept(path: Path) -> Iterator[FigureStore]:
-    made = FigureStore(path)
+    made = Kept(path)
     yield made
     made.close()
 
@@ -125,7 +138,7 @@ def test_what_was_added_is_in_the_plots_at_once_and_after_a_new_start(path: Path
 
     assert shown(kept) == expected
     kept.close()
-    again = FigureStore(path)
+    again = Kept(path)
     assert shown(again) == expected
     assert again.problem == ""
     again.close()
@@ -186,9 +199,7 @@ def test_after_six_hours_figures_are_gone(path: Path, kept: FigureStore) -> None
 def test_hours_say_how_far_back(kept: FigureStore) -> None:
     for second in range(0, 7200, 600):
         kept.add(figures(START + second, window_s=600.0))
-    assert len(rates(kept, 0.5)) == 4
-    assert len(rates(kept, 99)) == 12
-    assert len(rates(kept, -1)) == 1
+    assert [len(rates(kept, hours)) for hours in (0.5, 99, -1)] == [4, 12, 1]
 
 
 def test_what_a_clock_that_was_set_back_left_ahead_is_dropped(kept: FigureStore) -> None:
@@ -203,10 +214,10 @@ def test_what_a_clock_that_was_set_back_left_ahead_is_dropped(kept: FigureStore)
 def test_a_slot_that_comes_again_is_joined_with_what_is_there(path: Path, kept: FigureStore) -> None:
     kept.add(figures(START, 10.0))
     kept.close()
-    again = FigureStore(path)
+    again = Kept(path)
     again.add(figures(START + 2, 30.0))
     again.close()
-    last = FigureStore(path)
+    last = Kept(path)
     assert rates(last) == [20.0]
     last.close()
 
@@ -217,13 +228,23 @@ def test_whole_figures_of_the_last_minutes_are_there_for_who_reasons(path: Path,
         kept.add(each)
     assert kept.recent(600) == these[-121:]
     assert kept.recent(20) == these[-5:]
-    reader = FigureStore(path, writes=False)
-    assert reader.recent(20) == these[-6:-1]  # the last one waits for its slot to end
+    reader = Kept(path, writes=False, at_s=START + 895)
+    assert reader.recent(20) == these[-5:-1]  # the last one waits for its slot to end
     reader.close()
 
 
+def test_what_was_long_ago_is_not_taken_for_the_last_minutes(path: Path, kept: Kept) -> None:
+    kept.add(figures())
+    kept.add(figures(START + 5))
+    kept.now.advance(RECENT_S)
+    assert kept.recent(RECENT_S - 60) == []
+    kept.now.advance(3600)
+    assert rates(kept, 1) == []
+    assert rates(kept, 6) == [10.0, 10.0]
+
+
 def test_a_reader_makes_no_file_and_changes_none(path: Path) -> None:
-    reader = FigureStore(path, writes=False)
+    reader = Kept(path, writes=False)
     assert reader.recent(600) == []
     assert reader.series("web")["at_us"] == []
     reader.add(figures())
@@ -231,7 +252,7 @@ def test_a_reader_makes_no_file_and_changes_none(path: Path) -> None:
     reader.close()
     assert not path.exists()
     path.write_bytes(b"damaged" * 1000)
-    reader = FigureStore(path, writes=False)
+    reader = Kept(path, writes=False)
     assert reader.problem
     reader.close()
     assert path.read_bytes() == b"damaged" * 1000
@@ -254,11 +275,11 @@ def test_from_any_thread(kept: FigureStore) -> None:
 @pytest.mark.parametrize("content", [b"damaged" * 1000, b"SQLite format 3\0" + b"x" * 5000])
 def test_a_file_that_is_no_database_is_replaced_and_that_is_said(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    kept = FigureStore(path)
+    kept = Kept(path)
     assert "damaged" in kept.problem
     kept.add(figures(START, 10.0))
     kept.close()
-    again = FigureStore(path)
+    again = Kept(path)
     assert rates(again) == [10.0]
     assert again.problem == ""
     again.close()
@@ -273,7 +294,7 @@ def test_a_file_that_is_damaged_in_the_midst_is_replaced(path: Path, kept: Figur
             file.seek(page * 4096)
             file.write(b"\xff" * 4096)
     kept.close()
-    again = FigureStore(path)
+    again = Kept(path)
     found = rates(again)
     assert "damaged" in again.problem
     assert found == []
@@ -289,7 +310,7 @@ def test_a_row_that_cannot_be_read_counts_as_damage(path: Path, kept: FigureStor
     with sqlite3.connect(path) as db:
         db.execute("UPDATE point SET point = x'c1'")
     db.close()
-    again = FigureStore(path)
+    again = Kept(path)
     assert rates(again) == []
     assert "damaged" in again.problem
     again.close()
@@ -301,10 +322,10 @@ def test_a_file_of_another_version_is_replaced_without_a_word(path: Path, kept: 
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    reader = FigureStore(path, writes=False)
+    reader = Kept(path, writes=False)
     assert reader.recent(600) == []
     reader.close()
-    again = FigureStore(path)
+    again = Kept(path)
     assert rates(again) == []
     assert again.problem == ""
     again.close()
@@ -312,7 +333,7 @@ def test_a_file_of_another_version_is_replaced_without_a_word(path: Path, kept: 
 
 def test_a_full_disk_costs_what_does_not_fit_and_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shelf, "MOST_BYTES", 12 * 4096)
-    kept = FigureStore(path)
+    kept = Kept(path)
     nodes = [node(f"web-{number}") for number in range(1, 60)]
     for second in range(0, 300, EVERY_S):
         kept.add(figures(START + second, 10.0, *nodes))
@@ -328,7 +349,7 @@ def test_a_full_disk_costs_what_does_not_fit_and_says_so(path: Path, monkeypatch
 
 def test_a_folder_that_is_not_there_yet_is_tried_again(tmp_path: Path) -> None:
     path = tmp_path / "later" / "figures.db"
-    kept = FigureStore(path)
+    kept = Kept(path)
     kept.add(figures(START, 10.0))
     assert "unable" in kept.problem or "No such file" in kept.problem
     assert rates(kept) == [10.0]

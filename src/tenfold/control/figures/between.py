@@ -83,7 +83,8 @@ def figures_between(before: Look, after: Look) -> Figures:
     reads, writes = (joined(_found(getattr(flow, kind) for flow in flows)) for kind in ("reads", "writes"))
     nodes = tuple(_node(window, node, flow) for node, flow in zip(after.nodes, flows, strict=True))
     queries = window.traffic(joined((reads, writes)))
-    answers = queries if after.backend == SERVER else None
+    told = any(flow.reads is not None for flow in flows)
+    answers = queries if told and after.backend == SERVER else None
     return Figures(
         at_us=after.at_us,
         window_s=window.seconds,

@@ -142,17 +142,12 @@ class Shelf:
     def _write(self, tier: str, at_s: int, point: Point) -> None:
         self._db.execute("INSERT OR REPLACE INTO point VALUES (?, ?, ?)", (tier, at_s, _encode(point)))
 
-    def points(self, tier: str, begin: int, end: int) -> list[tuple[int, Point]]:
-        """The points of a tier in order of time, each with the second at which it begins."""
+    def points(self, tier: str, begin: int, end: int = 1 << 60) -> list[tuple[int, Point]]:
+        """The points of a tier from `begin` on in order of time, each with the second at which it begins."""
         found = self._db.execute(
             "SELECT at_s, point FROM point WHERE tier = ? AND at_s >= ? AND at_s < ? ORDER BY at_s", (tier, begin, end)
         )
         return [(at_s, _point.decode(point)) for at_s, point in found]
-
-    def newest(self) -> int | None:
-        """The second at which the newest points begin."""
-        found = self._db.execute("SELECT max(at_s) FROM point").fetchone()[0]
-        return None if found is None else int(found)
 
     def wholes(self, begin: int) -> Iterator[Figures]:
         """The whole figures from that second on, oldest first."""

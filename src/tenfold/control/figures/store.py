@@ -21,6 +21,7 @@ import msgspec
 from tenfold.control.figures.model import Figures
 from tenfold.control.figures.shelf import EVERY_S, KEPT_S, REPLACED, OtherVersionError, Point, Shelf, together
 from tenfold.control.figures.tiers import cores_of, rows_of
+from tenfold.core.clock import SYSTEM_CLOCK, Clock
 
 MOST_TIERS, MOST_NODES, MOST_LOOKS = 32, 32, 64
 """What is kept of one slot at most: tiers, nodes of each whose cores are kept, and figures that it is made of."""
@@ -30,13 +31,15 @@ _GAP = 2.5
 
 
 class FigureStore:
-    """The history in one file. `writes=False` only reads what another process writes there, and makes no file.
+    """The history in one file. `writes=False` only reads what another process writes there, and makes no file. `clock`
+    says what the last hours are.
 
     `problem` is empty, or the sentence for people that says what became of the history.
     """
 
-    def __init__(self, path: Path, *, writes: bool = True) -> None:
+    def __init__(self, path: Path, *, writes: bool = True, clock: Clock = SYSTEM_CLOCK) -> None:
         self._path = path
+        self._clock = clock
         self._writes = writes
         self._lock = threading.Lock()
         self._shelf: Shelf | None = None
@@ -80,11 +83,11 @@ class FigureStore:
         """Whole figures of the last seconds (at most `RECENT_S`), one for each slot, oldest first."""
         found: list[Figures] = []
         with self._lock:
+            since = self._since(seconds)
             with self._guarded():
-                end = self._end()
-                if self._shelf is not None and end is not None:
-                    found = [*self._shelf.wholes(end - int(seconds))]
-            return found + self._waiting[-1:]
+                if self._shelf is not None:
+                    found = [*self._shelf.wholes(since)]
+            return found + (self._waiting[-1:] if self._slot >= since else [])
 
     # Inside
 
@@ -134,18 +137,17 @@ class FigureStore:
                 self._shelf.tidy(self._slot)
                 self._shelf.put(self._slot, points_of(these), these[-1])
 
-    def _end(self) -> int | None:
-        if self._slot:
-            return self._slot
-        return self._shelf.newest() if self._shelf is not None else None
+    def _since(self, seconds: float) -> int:
+        """The second since 1970 that lies so far back."""
+        return int(self._clock.wall_us() / 1e6 - seconds)
 
     def _points(self, tier: str, hours: float) -> list[tuple[int, Point]]:
         found: list[tuple[int, Point]] = []
+        since = self._since(hours * 3600)
         with self._guarded():
-            end = self._end()
-            if self._shelf is not None and end is not None:
-                found = self._shelf.points(tier, end - int(hours * 3600), end + EVERY_S)
-        last = points_of(self._waiting).get(tier)
+            if self._shelf is not None:
+                found = self._shelf.points(tier, since)
+        last = points_of(self._waiting).get(tier) if self._slot >= since else None
         return [*found, (self._slot, last)] if last is not None else found
 
 
