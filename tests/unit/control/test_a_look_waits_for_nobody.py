@@ -259,10 +259,15 @@ def test_what_a_keeper_left_running_is_found_without_it(place: Place) -> None:
     assert look.silent == ("web-1", "keeper")
 
 
-def test_a_balancer_is_asked_how_it_stands(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [({"failed": 3, "queue": 9, "age_s": 0.5}, (3, 9, 0.5)), ({}, (0, 2, 0.0))],
+    ids=["as it is", "of an older version"],
+)
+def test_a_balancer_is_asked_how_it_stands(place: Place, more: Facts, told: tuple[int, int, float]) -> None:
     async def status(_: Facts) -> Facts:
         servers = [{"name": "web-1", "current": 3, "queue": 2}, {"name": "web-2", "current": 4, "queue": 0}]
-        return {"haproxy_pid": ME, "requests": 12, "connections": 5, "servers": servers, "epoch": 3}
+        return {"haproxy_pid": ME, "requests": 12, "connections": 5, "servers": servers, "epoch": 3, **more}
 
     async def play(world: World, sampler: Sampler) -> Look:
         await world.node("balancer-1", status=status)
@@ -270,9 +275,10 @@ def test_a_balancer_is_asked_how_it_stands(place: Place) -> None:
         return await sampler.look()
 
     look = played(place, play)
-    told = look.nodes[0].balancer
-    assert told is not None
-    assert (told.life, told.requests, told.connections, told.in_flight, told.queue) == (ME, 12, 5, 7, 2)
+    found = look.nodes[0].balancer
+    assert found is not None
+    assert (found.life, found.requests, found.connections, found.in_flight) == (ME, 12, 5, 7)
+    assert (found.failed, found.queue, found.age_s) == told
     assert look.silent == ()
 
 

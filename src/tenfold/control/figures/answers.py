@@ -48,7 +48,10 @@ class _Status(msgspec.Struct, frozen=True):
     servers: tuple[_Server, ...]
     haproxy_pid: int | None = None
     requests: int = 0
+    failed: int = 0
     connections: int = 0
+    queue: int | None = None
+    age_s: float = 0.0
 
 
 class _Queue(msgspec.Struct, frozen=True):
@@ -84,9 +87,11 @@ def balancer_in(answer: bytes | None) -> BalancerNumbers | None:
     return BalancerNumbers(
         life=found.haproxy_pid,
         requests=found.requests,
+        failed=found.failed,
         connections=found.connections,
         in_flight=sum(server.current for server in found.servers),
-        queue=sum(server.queue for server in found.servers),
+        queue=sum(server.queue for server in found.servers) if found.queue is None else found.queue,
+        age_s=found.age_s,
     )
 
 
