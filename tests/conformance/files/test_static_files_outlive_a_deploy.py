@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +280,24 @@ def test_the_shared_folder_has_a_bound_and_drops_what_was_unused_longest(tmp_pat
         published.put([Content(f"{number:016x}.css", b"x" * 100)], 1_000.0 + number)
     assert published.prune(1_005.0, bytes_max=250) == 3
     assert on_disk(tmp_path / "static") == ["0000000000000003.css", "0000000000000004.css"]
+
+
+def test_a_large_file_is_shared_by_pieces_and_only_if_it_is_still_what_its_name_says(tmp_path: Path) -> None:
+    published, source = Published(tmp_path / "static"), tmp_path / "film.mp4"
+    data = bytes(range(256)) * 32 * 1024
+    source.write_bytes(data)
+    name = hashlib.sha256(data).hexdigest()[:16] + ".mp4"
+    tracemalloc.start()
+    try:
+        assert published.put([Content(name, None, source)], 1_000.0) == 0
+        assert tracemalloc.get_traced_memory()[1] < len(data) / 4, "8 MB are not read at once"
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "static" / name).read_bytes() == data
+    assert (tmp_path / "static" / name).stat().st_mode & 0o777 == 0o600
+    source.write_bytes(data[:-1])
+    assert published.put([Content("0" * 16 + ".mp4", None, source)], 1_000.0) == 1
+    assert on_disk(tmp_path / "static") == [name]
 
 
 def test_a_folder_that_cannot_be_shared_keeps_nobody_from_starting(tmp_path: Path) -> None:

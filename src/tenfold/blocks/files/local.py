@@ -135,8 +135,16 @@ def _listed(folder: Path) -> list[Path]:
         return [Path(entry.path) for entry in os.scandir(folder)]
 
 
+def _made(folder: Path) -> None:
+    """Makes a folder, with those above it that are missing, so that their names last too."""
+    missing = [each for each in (folder, *folder.parents) if not each.is_dir()]
+    private_dir(folder)
+    for each in reversed(missing):
+        sync_dir(each.parent)
+
+
 def _opened(draft: Path) -> int:
-    private_dir(draft.parent)
+    _made(draft.parent)
     with storage_errors("write", draft):
         while True:
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -155,9 +163,7 @@ def _finished(fd: int, draft: Path, target: Path, durable: bool) -> None:
     with storage_errors("write", target):
         if durable:
             os.fsync(fd)
-        if not target.parent.is_dir():
-            private_dir(target.parent)
-            sync_dir(target.parent.parent)
+        _made(target.parent)
         os.rename(draft, target)
         if durable:
             sync_dir(target.parent)

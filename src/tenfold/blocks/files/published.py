@@ -15,12 +15,13 @@ import logging
 import os
 import re
 import stat
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tenfold.core.errors import TenfoldError
-from tenfold.core.files import atomic_write, private_dir
+from tenfold.core.files import atomic_write, private_dir, sync_dir
 
 UNUSED_S = 30 * 86_400
 BYTES_MAX = 1024 * 1024 * 1024
@@ -30,6 +31,30 @@ PIECE = 256 * 1024
 _NAME = re.compile(r"[0-9a-f]{16}(\.[A-Za-z0-9_-]{1,16})?(\.(gz|br))?")
 
 log = logging.getLogger("tenfold.files")
+
+
+def _copied(source: Path, target: Path) -> None:
+    """A large file, by pieces: it is under its name only when it is whole, and what the name says."""
+    draft = target.with_name(f".{target.name}.{threading.get_native_id()}.tmp")
+    try:
+        with source.open("rb") as found, open(draft, "wb", opener=_private) as copy:
+            digest = hashlib.sha256()
+            while piece := found.read(PIECE):
+                digest.update(piece)
+                copy.write(piece)
+            copy.flush()
+            os.fsync(copy.fileno())
+        if not target.name.startswith(digest.hexdigest()[:16]):
+            raise OSError(f"{source} was changed while the process ran")
+        os.replace(draft, target)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_dir(target.parent)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +91,11 @@ class Published:
         if self.touch(content.name, now_s):
             return
         private_dir(self.folder)
-        data = content.data
-        if data is None:
+        if content.data is not None:
+            atomic_write(target, content.data, 0o600)
+        else:
             assert content.path is not None, "a content has bytes or a file"
-            data = content.path.read_bytes()
-            if not content.name.startswith(hashlib.sha256(data).hexdigest()[:16]):
-                raise OSError(f"{content.path} was changed while the process ran")
-        atomic_write(target, data, 0o600)
+            _copied(content.path, target)
         os.utime(target, (now_s, now_s))
 
     def find(self, name: str) -> Path | None:
