@@ -204,6 +204,13 @@ def faults_of_limit(limit: LimitMap) -> Iterator[tuple[str, str]]:
             "Set a lower burst or a higher rate.",
         )
     yield from _faults_of_over(limit)
+    for route in limit.routes:
+        if any(segment.count("{") > 1 for segment in route.split("/")):
+            yield (
+                f'limit "{limit.name}": found route "{route}", where one part of the path has several placeholders, so '
+                "that a long path could keep the process busy; allowed: one between two slashes",
+                "Name the whole part with one placeholder: /files/{name}.",
+            )
 
 
 def _faults_of_over(limit: LimitMap) -> Iterator[tuple[str, str]]:

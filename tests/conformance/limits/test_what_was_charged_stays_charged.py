@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from blocks_lab import Opener, run
 from limits_lab import Process, Town
 
+from tenfold.blocks.limits import sharing
 from tenfold.topology.limits import LimitMap
 
 DAY = {"a": ("20/day", 20), "b": ("5/day", 5)}
@@ -89,6 +91,27 @@ def test_keys_that_do_not_come_by_are_handed_over_too(opener: Opener) -> None:
             await until_settled(one, shared=True)
             async with opener() as database, town.process(database, 2, 2) as two:
                 assert [await two.burst("b", 1, key=f"k{number}") for number in range(30)] == [0] * 30
+
+    run(main())
+
+
+def test_charges_of_others_are_forgotten_once_they_are_over(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "FORGET_S", 0.001)
+    town = Town(opener, {"a": ("1/second", 20), "b": ("5/day", 5)})
+
+    async def main() -> None:
+        async with town.processes(1) as (one,):
+            for number in range(3):
+                assert await one.burst("a", 5, key=f"k{number}") == 5
+            assert await one.burst("b", 5) == 5
+        async with town.processes(1) as (alone,):
+            assert [len(alone.rules[name].unclaimed) for name in "ab"] == [3, 1]
+            town.clock.advance(6.0)
+            async with asyncio.timeout(10):
+                while alone.rules["a"].unclaimed:
+                    await asyncio.sleep(0.001)
+            assert len(alone.rules["b"].unclaimed) == 1
+            assert await alone.burst("b", 1) == 0
 
     run(main())
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from serving import Answer, FakeRuntime, call, exchange, http_scope
 
+from tenfold import Tenfold
 from tenfold.blocks.limits.routes import compiled
 from tenfold.core.clock import ManualClock
-from tenfold.core.errors import TenfoldError
+from tenfold.core.errors import ContractError, TenfoldError
 from tenfold.serve.asgi import TenfoldASGI
 from tenfold.serve.hot import Response
 
@@ -217,3 +218,10 @@ def test_a_refusal_in_the_code_is_a_problem_too_even_when_the_framework_answers_
 def test_patterns_fit_what_they_say(route: str, fits: list[str], does_not: list[str]) -> None:
     pattern = compiled(route)
     assert [path for path in (*fits, *does_not) if pattern.fullmatch(path)] == fits
+
+
+def test_a_pattern_that_takes_ever_longer_on_long_paths_is_refused() -> None:
+    service = Tenfold()
+    with pytest.raises(ContractError, match=r"/a/\{x\}-\{y\}.* one between two slashes"):
+        service.limits.rule("slow", "1/minute", routes=["/a/{x}-{y}/b"])
+    service.limits.rule("quick", "1/minute", routes=["/a/{x}/{y}.png", "/{z}*"])

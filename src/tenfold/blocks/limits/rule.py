@@ -97,6 +97,12 @@ class Rule:
         """The TAT of a key that is not known here: that of its row, if it has one."""
         return max(self.unclaimed.pop(row_name(self.name, key), 0), now_ns) if self.unclaimed else now_ns
 
+    def forget_past(self, now_ns: int) -> bool:
+        """Forgets what nobody came by for, and what is over by now; whether some is left."""
+        if self.unclaimed:
+            self.unclaimed = {name: tat_ns for name, tat_ns in self.unclaimed.items() if tat_ns > now_ns}
+        return bool(self.unclaimed)
+
     def keep_share(self, key: Key, tat_ns: int, now_ns: int) -> None:
         """Remembers what a key has of this process's share."""
         if len(self.shares) >= self.keys_max and key not in self.shares:

@@ -18,6 +18,8 @@ from tenfold.core.lifecycle import Background
 from tenfold.topology.map import Map
 
 TIDY_S = 0.25
+FORGET_S = 10.0
+"""How often a process that is alone looks which charges of earlier ones are over."""
 FORGET_S = 60.0
 HANDED_OVER_MAX = 1_000
 """Keys whose charges a process hands over at most, those that have charged most."""
@@ -89,8 +91,15 @@ class Sharing(Background):
             settled = self.on == self._wanted and (self._known or self.on) and self._handed_over
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if settled and not self.on else TIDY_S):
+                async with asyncio.timeout(self._until_next_turn(settled)):
                     await self._wake.wait()
+
+    def _until_next_turn(self, settled: bool) -> float | None:
+        now_ns = self._now_ns()
+        unclaimed = [rule for rule in self._rules.by_name.values() if rule.forget_past(now_ns)]
+        if not settled or self.on:
+            return TIDY_S
+        return FORGET_S if unclaimed else None
 
     async def _change(self) -> None:
         """Does what is still to do for the number of processes in force. What fails is tried again."""
