@@ -82,6 +82,9 @@ def test_two_balancers_share_the_socket_and_one_may_leave_under_load(door: Door)
         load.more(1000)
         until(lambda: door.status("balancer-1")["requests"] > 50, "the first serves")
         until(lambda: door.status("balancer-2")["requests"] > 50, "the second serves")
+        told = door.status("balancer-2")
+        assert (told["failed"], told["queue"]) == (0, 0)
+        assert 0 < told["age_s"] < 10
         stopped = door.house.client.ask("stop", timeout_s=60.0, node="balancer-2")
         assert stopped["how"] == "drained"
         assert not door.haproxies("balancer-2")

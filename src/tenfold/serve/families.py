@@ -6,7 +6,8 @@ counter (it only grows while the process lives) unless it says otherwise:
     held: int = field(metadata=GAUGE)                            # tenfold.core.gauge: goes up and down
     lines: dict[str, int] = field(metadata={"label": "level"})   # a sample for each key
 
-A mapping to dataclasses, and a tuple of dataclasses with a `name`, give a sample for each member. Texts are left out.
+A `Spread` is a histogram. A mapping to dataclasses, and a tuple of dataclasses with a `name`, give a sample for each
+member. Texts are left out.
 Pure, and nothing here is imported that a process without readers would pay for.
 """
 
@@ -20,6 +21,7 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 from tenfold.blocks.metrics import Number
+from tenfold.core.spread import Spread
 
 SAMPLES_MAX = 2000
 """Samples of one block; a dict that grows with users must not fill the collector."""
@@ -30,20 +32,22 @@ _WORD = re.compile(r"[^a-zA-Z0-9_]+")
 log = logging.getLogger("tenfold.serve")
 
 Labels = tuple[tuple[str, str], ...]
+Kind = Literal["counter", "gauge", "histogram"]
 
 
 class Sample(NamedTuple):
-    """One number."""
+    """One number; of a histogram `value` is the sum, and `spread` what it is the sum of."""
 
     labels: Labels
     value: float
+    spread: Spread | None = None
 
 
 class Family(NamedTuple):
     """Numbers of one name; a counter's name does not end with `_total`, its samples do."""
 
     name: str
-    kind: Literal["counter", "gauge"]
+    kind: Kind
     text: str
     samples: tuple[Sample, ...]
     unit: str = ""
@@ -51,7 +55,7 @@ class Family(NamedTuple):
 
 class _Found(NamedTuple):
     name: str
-    kind: Literal["counter", "gauge"]
+    kind: Kind
     sample: Sample
 
 
@@ -69,14 +73,14 @@ def gathered(collectors: Mapping[str, Callable[[], object]]) -> list[Family]:
 
 def of_stats(block: str, stats: object) -> list[Family]:
     """The families of one block's statistics, in the order of its fields."""
-    by_name: dict[str, list[_Found]] = {}
+    by_name: dict[tuple[str, Kind], list[_Found]] = {}
     for number, found in enumerate(_walk(f"tenfold_{block}", stats, (), _DEPTH)):
         if number >= SAMPLES_MAX:
             break
-        by_name.setdefault(found.name, []).append(found)
+        by_name.setdefault((found.name, found.kind), []).append(found)
     return [
-        Family(name, found[0].kind, _text(block, name), tuple(each.sample for each in found))
-        for name, found in by_name.items()
+        Family(name, kind, _text(block, name), tuple(each.sample for each in found))
+        for (name, kind), found in by_name.items()
     ]
 
 
@@ -89,7 +93,9 @@ def _walk(name: str, stats: object, labels: Labels, depth: int) -> Iterator[_Fou
 
 def _field(name: str, field: Any, value: object, labels: Labels, depth: int) -> Iterator[_Found]:
     kind: Any = field.metadata.get("kind", "counter")
-    if isinstance(value, bool):
+    if isinstance(value, Spread):
+        yield _Found(name, "histogram", Sample(labels, value.sum_s, value))
+    elif isinstance(value, bool):
         yield _Found(name, "gauge", Sample(labels, float(value)))
     elif isinstance(value, int | float | Decimal):
         yield _Found(name, kind, Sample(labels, float(value)))

@@ -8,11 +8,11 @@ registered with it, but its import (40 ms) waits until somebody asks.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tenfold.blocks.database import Holding
-from tenfold.core.spread import Durations
+from tenfold.core.spread import Durations, Spread
 from tenfold.serve.families import Family, gathered
 
 if TYPE_CHECKING:
@@ -197,21 +197,31 @@ def _shown_name(family: Metric) -> str:
 
 
 def _as_metric(family: Family) -> Metric:
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily  # noqa: PLC0415
 
-    kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
     labels = [name for name, _ in family.samples[0].labels] if family.samples else []
-    made = kind(family.name, family.text, labels=labels)
+    made: CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+    if family.kind == "histogram":
+        made = HistogramMetricFamily(family.name, family.text, labels=labels)
+    else:
+        made = (CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily)(
+            family.name, family.text, labels=labels
+        )
     for sample in family.samples:
-        made.add_metric([value for _, value in sample.labels], sample.value)
+        values = [value for _, value in sample.labels]
+        if isinstance(made, HistogramMetricFamily):
+            spread = sample.spread or Spread()
+            made.add_metric(values, _cumulative(spread.counts, spread.bounds_s), spread.sum_s)
+        else:
+            made.add_metric(values, sample.value)
     made.unit = family.unit
     return made
 
 
-def _cumulative(buckets: list[int]) -> list[tuple[str, float]]:
+def _cumulative(buckets: Sequence[int], bounds_s: Sequence[float] = BUCKETS_S) -> list[tuple[str, float]]:
     total = 0
     pairs: list[tuple[str, float]] = []
-    for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), buckets, strict=True):
+    for bound, count in zip((*map(str, bounds_s), "+Inf"), buckets, strict=True):
         total += count
         pairs.append((bound, total))
     return pairs

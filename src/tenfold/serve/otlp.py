@@ -7,7 +7,8 @@ began. 64-bit integers are texts, NaN and the infinities too, as the JSON form o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ def request(families: Iterable[Metric], resource: Resource, now_us: int) -> byte
     times = {"startTimeUnixNano": str(resource.began_us * 1000), "timeUnixNano": str(now_us * 1000)}
     attributes = {"service.name": resource.service, "service.instance.id": resource.instance}
     scope = {"name": "tenfold", "version": resource.version}
-    metrics = [made for family in families if (made := _metric(family, times)) is not None]
+    metrics = [made for name, family in _named(families) if (made := _metric(name, family, times)) is not None]
     whole = {
         "resourceMetrics": [
             {
@@ -49,11 +50,21 @@ def request(families: Iterable[Metric], resource: Resource, now_us: int) -> byte
     return msgspec.json.encode(whole)
 
 
-def _metric(family: Metric, times: Mapping[str, str]) -> dict[str, Any] | None:
+def _named(families: Iterable[Metric]) -> Iterator[tuple[str, Metric]]:
+    """Each family with a name that no other one has: where a gauge and a counter share theirs (what waits now, and what
+    has ever waited), the counter is called as Prometheus shows it."""
+    known = list(families)
+    often = Counter(family.name for family in known)
+    for family in known:
+        shared = family.type == "counter" and often[family.name] > 1
+        yield (f"{family.name}_total" if shared else family.name), family
+
+
+def _metric(name: str, family: Metric, times: Mapping[str, str]) -> dict[str, Any] | None:
     samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
     if not samples:
         return None
-    made: dict[str, Any] = {"name": family.name, "description": family.documentation}
+    made: dict[str, Any] = {"name": name, "description": family.documentation}
     if family.unit:
         made["unit"] = family.unit
     match family.type:

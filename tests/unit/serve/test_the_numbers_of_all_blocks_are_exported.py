@@ -14,12 +14,14 @@ from prometheus_client import CollectorRegistry, Gauge, Summary
 from prometheus_client.parser import text_string_to_metric_families
 from serving import FakeRuntime, call
 
+from tenfold.blocks.database import Holding
 from tenfold.blocks.metrics import Number
 from tenfold.core.clock import ManualClock
 from tenfold.core.gauge import GAUGE
+from tenfold.core.spread import Spread
 from tenfold.serve import otlp
 from tenfold.serve.asgi import TenfoldASGI
-from tenfold.serve.families import SAMPLES_MAX, Sample, gathered, of_numbers, of_stats
+from tenfold.serve.families import SAMPLES_MAX, gathered, of_numbers, of_stats
 from tenfold.serve.push import Push
 from tenfold.service import Tenfold
 
@@ -45,11 +47,16 @@ class Stats:
     by_queue: dict[str, int] = field(default_factory=lambda: {"default": 3, 'odd"\n': 4})
     queues: dict[str, dict[str, int]] = field(default_factory=lambda: {"default": {"dead": 1}})
     by_key: dict[str, One] = field(default_factory=lambda: {"link:{code}": One("x", 9)})
+    seen: int = field(default=1, metadata=GAUGE)
+    took_s: Spread = field(default_factory=lambda: Spread((0.1, 0.5), (2, 1, 1), 9.5))
     subscribers: tuple[One, ...] = (One("stats", 6, 1.5), One("list", 8))
 
 
-def found(stats: object) -> dict[tuple[str, str], list[Sample]]:
-    return {(family.name, family.kind): list(family.samples) for family in of_stats("jobs", stats)}
+def found(stats: object) -> dict[tuple[str, str], list[tuple[object, ...]]]:
+    return {
+        (family.name, family.kind): [each if each.spread else each[:2] for each in family.samples]
+        for family in of_stats("jobs", stats)
+    }
 
 
 def test_each_number_of_a_dataclass_is_a_family() -> None:
@@ -59,6 +66,8 @@ def test_each_number_of_a_dataclass_is_a_family() -> None:
         ("tenfold_jobs_here", "gauge"): [((), 1.0)],
         ("tenfold_jobs_longest_seconds", "counter"): [((), 0.25)],
         ("tenfold_jobs_seen", "counter"): [((), 7.0)],
+        ("tenfold_jobs_seen", "gauge"): [((), 1.0)],
+        ("tenfold_jobs_took_seconds", "histogram"): [((), 9.5, Spread((0.1, 0.5), (2, 1, 1), 9.5))],
         ("tenfold_jobs_by_queue", "counter"): [((("queue", "default"),), 3.0), ((("queue", 'odd"\n'),), 4.0)],
         ("tenfold_jobs_queues", "counter"): [((("queues", "default"), ("of", "dead")), 1.0)],
         ("tenfold_jobs_by_key_delivered", "counter"): [((("key", "link:{code}"),), 9.0)],
@@ -133,6 +142,9 @@ def test_the_page_has_the_blocks_numbers_and_is_what_prometheus_reads() -> None:
     assert samples["tenfold_jobs_finished_total",] == 5
     assert samples["tenfold_jobs_running",] == 2
     assert samples["tenfold_jobs_by_queue_total", 'odd"\n'] == 4
+    assert (samples["tenfold_jobs_seen",], samples["tenfold_jobs_seen_total",]) == (1, 7)
+    assert samples["tenfold_jobs_took_seconds_bucket", "0.5"] == 3
+    assert (samples["tenfold_jobs_took_seconds_count",], samples["tenfold_jobs_took_seconds_sum",]) == (4, 9.5)
     assert samples["tenfold_http_requests_total", "GET", "app", "2xx"] == 2
     assert ("process_resident_memory_bytes",) in samples
 
@@ -190,6 +202,21 @@ def test_the_json_is_an_export_request_of_opentelemetry() -> None:
         "route": "app", "method": "GET", "status": "2xx",
     }  # fmt: skip
     assert "process_resident_memory_bytes" in metrics
+    (took,) = metrics["tenfold_jobs_took_seconds"].histogram.data_points
+    assert (list(took.bucket_counts), list(took.explicit_bounds), took.sum) == ([2, 1, 1], [0.1, 0.5], 9.5)
+
+
+def test_what_waits_and_what_has_ever_waited_have_names_of_their_own_in_the_json() -> None:
+    app = served()
+    app.runtime.holding = Holding(now=2, total=5)  # type: ignore[misc]  # the fake's
+    (resource,) = parsed(call(app, "GET", "/metrics", query_string=b"format=otlp", **LOCAL).body).resource_metrics
+    names = [metric.name for metric in resource.scope_metrics[0].metrics]
+    assert len(names) == len(set(names))
+    metrics = {metric.name: metric for metric in resource.scope_metrics[0].metrics}
+    assert metrics["tenfold_database_held"].gauge.data_points[0].as_double == 2
+    assert metrics["tenfold_database_held_total"].sum.data_points[0].as_double == 5
+    assert metrics["tenfold_jobs_seen_total"].sum.data_points[0].as_double == 7
+    assert metrics["tenfold_jobs_finished"].sum.data_points[0].as_double == 5, "nobody else is called so"
 
 
 def test_numbers_that_json_has_no_word_for_and_summaries_are_said_too() -> None:

@@ -108,6 +108,12 @@ class Stats:
         """The backend of that name."""
         return next((one for one in self.proxies if one.kind == "backend" and one.name == name), None)
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait: for a certain server, or for any one of a backend."""
+        backends = sum(one.queue for one in self.proxies if one.kind == "backend")
+        return backends + sum(one.queue for one in self.servers)
+
 
 @dataclass(frozen=True, slots=True)
 class Info:

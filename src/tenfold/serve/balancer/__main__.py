@@ -127,7 +127,10 @@ class BalancerProcess:
             "restart_ms": follower.counts.restart_ms,
             "leaving": self._haproxies.leaving,
             "requests": clients.requests if clients else 0,
+            "failed": clients.answers_5xx if clients else 0,
             "connections": clients.current if clients else 0,
+            "queue": seen.stats.waiting,
+            "age_s": round(SYSTEM_CLOCK.monotonic() - seen.at, 3) if seen.at else 0.0,
             "tls": self._map.public.tls.port if self._map.public.tls else 0,
             "servers": self._servers(),
         }

@@ -56,6 +56,8 @@ class Seen:
 
     stats: Stats = field(default_factory=lambda: Stats((), ()))
     info: Info | None = None
+    at: float = 0.0
+    """When that was, by the monotonic clock, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,7 @@ class Follower:
                 else:
                     await life.runtime.run(command)
             if settled(wanted, await life.runtime.servers()):
-                self.seen = Seen(await life.runtime.stats(), self.seen.info)
+                self.seen = Seen(await life.runtime.stats(), self.seen.info, self._clock.monotonic())
                 return
         raise Unavailable("HAProxy does not have the web servers that it was told of.", hint="See the balancer's log.")
 
@@ -321,7 +323,7 @@ class Follower:
         if life is None:
             return
         try:
-            self.seen = Seen(await life.runtime.stats(), await life.runtime.info())
+            self.seen = Seen(await life.runtime.stats(), await life.runtime.info(), self._clock.monotonic())
         except HaproxySilentError:
             await self._silent(life)
             return

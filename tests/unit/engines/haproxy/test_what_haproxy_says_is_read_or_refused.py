@@ -71,6 +71,7 @@ def test_numbers_of_servers_and_proxies() -> None:
     assert (front.requests, front.current, front.denied, front.queue) == (8, 2, 3, 0)
     assert (back.requests, back.queue) == (9, 5)
     assert stats.backend("public") is None
+    assert stats.waiting == 10, "a backend's own queue is of those without a server"
 
 
 @pytest.mark.parametrize("text", ["", "Permission denied", "# pxname,svname\nweb,web-1\n", STATS.replace(",9,", ",x,")])
