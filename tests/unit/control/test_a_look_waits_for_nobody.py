@@ -41,8 +41,15 @@ def place(tmp_path: Path) -> Place:
 
 
 @pytest.fixture(autouse=True)
-def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "LIMIT_S", 0.3)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who answers here is this process itself, which a busy machine may let wait."""
+    monkeypatch.setattr(room, "LIMIT_S", 10.0)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch, patient: None) -> None:
+    """For tests in which somebody does not answer."""
+    monkeypatch.setattr(room, "LIMIT_S", 1.0)
 
 
 class World:
@@ -133,6 +140,7 @@ def test_a_node_of_an_older_version_is_silent_and_still_has_cores_and_memory(pla
     assert look.nodes[1].processes[0].memory > 0
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_node_that_stands_still_delays_one_look_only_and_nothing_piles_up_before_it(place: Place) -> None:
     async def play(world: World, sampler: Sampler) -> None:
         await world.node("web-1")
@@ -147,8 +155,8 @@ def test_a_node_that_stands_still_delays_one_look_only_and_nothing_piles_up_befo
             assert look.silent == ("web-2",)
             assert look.nodes[0].numbers is not None
         then = asyncio.get_running_loop().time()
-        assert 0.3 <= first - began < 1.0
-        assert then - first < 5 * 0.15
+        assert 0.9 <= first - began < 2.0
+        assert then - first < 2.5
         conn, _ = paused.accept()
         with paused, conn:
             assert conn.recv(4096).count(b"\n") == 1
@@ -159,6 +167,7 @@ def test_a_node_that_stands_still_delays_one_look_only_and_nothing_piles_up_befo
     played(place, play)
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_late_answer_is_not_taken_for_the_next_one(place: Place) -> None:
     async def play(world: World, sampler: Sampler) -> None:
         goes_on = asyncio.Event()
@@ -360,6 +369,7 @@ def test_nothing_stays_open_and_no_loop_is_held_on_to(place: Place) -> None:
     assert before == after
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_sampler_goes_on_in_another_event_loop(place: Place) -> None:
     """A command that runs a loop for each question must not find a dead one."""
     listener = wire.listen_unix(place.run / "keeper.sock")
