@@ -221,7 +221,7 @@ def test_patterns_fit_what_they_say(route: str, fits: list[str], does_not: list[
 
 
 def test_a_pattern_that_takes_ever_longer_on_long_paths_is_refused() -> None:
-    service = Tenfold()
+    service = Tenfold("small")
     with pytest.raises(ContractError, match=r"/a/\{x\}-\{y\}.* one between two slashes"):
         service.limits.rule("slow", "1/minute", routes=["/a/{x}-{y}/b"])
     service.limits.rule("quick", "1/minute", routes=["/a/{x}/{y}.png", "/{z}*"])
