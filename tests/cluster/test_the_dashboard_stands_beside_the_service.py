@@ -15,6 +15,8 @@ import pytest
 from dashing import Page, answers, dashboard_of, secrets_of, until
 from deployed import Deployed, deployed
 
+from tenfold.hosts import wire
+
 PORT = "[dashboard]\nport = 0\n"
 HEADERS = ("content-security-policy", "x-content-type-options", "referrer-policy", "cross-origin-resource-policy")
 
@@ -91,6 +93,8 @@ def test_it_shows_what_runs_and_streams_it(running: Deployed, page: Page) -> Non
             if len(events) == 3:
                 break
     assert events == ["event: picture"] * 3
+    socket_ = running.state / "run" / "dashboard.sock"
+    until(lambda: wire.call(socket_, {"op": "status"}, 5.0)["viewers"] == 0)
     ladder = page.get("/api/ladder")
     assert [step["state"] for step in ladder["steps"]][:3] == ["taken", "next", "later"]
     assert ladder["advice"]["sentence"]

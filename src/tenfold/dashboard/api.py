@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -105,7 +106,8 @@ class Api:
     async def figures(self, request: Request) -> Response:
         """The plots of one tier over the last hours."""
         tier, hours = request.query_params.get("tier", "web")[:_TIER_MAX], _number(request, "hours", 1.0)
-        return _json({**self._store.series(tier, min(hours, MOST_HOURS)), "problem": self._store.problem})
+        series = await asyncio.to_thread(self._store.series, tier, min(hours, MOST_HOURS))
+        return _json({**series, "problem": self._store.problem})
 
     async def requests(self, _request: Request) -> Response:
         """Slow and failed requests of all web servers, with where their time went."""
