@@ -6,6 +6,7 @@ Nothing here imports the service or opens its database.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tenfold.control.place import Place
@@ -16,6 +17,9 @@ from tenfold.topology.working import coded
 LIMIT_S = 30.0
 """How long an answer may take: writes may wait while a move passes."""
 
+ALIVE_S = 1.0
+"""How long a process may take to say that it lives, while there is another one to ask."""
+
 Facts = dict[str, Any]
 
 
@@ -25,12 +29,28 @@ def ask_jobs(place: Place, do: str, limit_s: float = LIMIT_S, **fields: object) 
     nodes = (
         [] if current is None else sorted(coded(current), key=lambda node: (node.traffic == "off", node.role == "web"))
     )
+    silent = False
     for node in nodes:
+        path = place.run / f"{node.name}.sock"
         try:
-            return wire.call(place.run / f"{node.name}.sock", {"op": "jobs", "do": do, **fields}, limit_s)
+            if node is not nodes[-1] and not _lives(path):  # it is paused, say; nothing was asked of it
+                silent = True
+                continue
+            return wire.call(path, {"op": "jobs", "do": do, **fields}, limit_s)
         except wire.NotRunning:  # it is being started, say; another one knows the same
             continue
+    if silent:
+        raise wire.NoAnswer("No process of the service answers.", hint="`tenfold status` says what they do.")
     raise Unavailable("No process of the service runs.", hint="`tenfold up` starts it.", code="TF-NOT-RUNNING")
+
+
+def _lives(path: Path) -> bool:
+    """Whether a process answers at once; raises `NotRunning` when there is none."""
+    try:
+        wire.call(path, {"op": "status"}, ALIVE_S)
+    except wire.NoAnswer:
+        return False
+    return True
 
 
 def totals(queues: list[Facts]) -> Facts:
