@@ -17,6 +17,7 @@ import pytest
 
 from tenfold.control.figures import sampler as room
 from tenfold.control.figures.between import figures_between
+from tenfold.control.figures.lines import LATE_S
 from tenfold.control.figures.look import Look
 from tenfold.control.figures.sampler import Sampler
 from tenfold.control.place import Place
@@ -188,6 +189,24 @@ def test_a_late_answer_is_not_taken_for_the_next_one(place: Place) -> None:
         assert found.http == HttpNumbers(answered=2)
 
     played(place, play)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_node_that_was_late_once_may_be_slow_again(place: Place) -> None:
+    async def play(world: World, sampler: Sampler) -> Look:
+        takes_s = [1.2, 2 * LATE_S]
+
+        async def tell(facts: Facts) -> Facts:
+            await asyncio.sleep(takes_s.pop(0))
+            return await world.numbers("web-1")(facts)
+
+        await world.node("web-1", numbers=tell)
+        assert (await sampler.look()).silent == ("web-1",)
+        while not world.asked:
+            await asyncio.sleep(0)
+        return await sampler.look()
+
+    assert played(place, play).silent == ()
 
 
 def test_the_successor_of_a_node_is_asked(place: Place) -> None:

@@ -17,7 +17,7 @@ from tenfold.core.errors import TenfoldError
 from tenfold.hosts import wire
 
 LATE_S = 0.05
-"""How long who owes an answer already is waited for, in seconds."""
+"""How long the answer to an earlier question is waited for, in seconds; before it comes there is no other question."""
 _READ = 65536
 
 
@@ -39,11 +39,10 @@ class Line:
         if self._conn is not None and self._file != _file(self._path):
             self.close()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LATE_S if self._owed else limit_s):
-                for _ in range(2):
-                    with contextlib.suppress(ConnectionError, TenfoldError):
-                        return await self._exchange(question)
-                    self.close()
+            for _ in range(2):
+                with contextlib.suppress(ConnectionError, TenfoldError):
+                    return await self._exchange(question, limit_s)
+                self.close()
         return None
 
     def peer(self) -> int:
@@ -61,13 +60,16 @@ class Line:
         self._buffer.clear()
         self._owed = 0
 
-    async def _exchange(self, question: bytes) -> bytes:
+    async def _exchange(self, question: bytes, limit_s: float) -> bytes:
         conn = self._connected()
-        while self._owed:
-            await self._line(conn)
-        self._owed += 1
-        await asyncio.get_running_loop().sock_sendall(conn, question)
-        return await self._line(conn)
+        if self._owed:
+            async with asyncio.timeout(LATE_S):
+                while self._owed:
+                    await self._line(conn)
+        async with asyncio.timeout(limit_s):
+            self._owed += 1
+            await asyncio.get_running_loop().sock_sendall(conn, question)
+            return await self._line(conn)
 
     def _connected(self) -> socket.socket:
         if self._conn is None:
