@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "new": ("tenfold.cli.new", "Make a service that runs and whose tests pass."),
     "prove": ("tenfold.cli.prove", "Prove the promises: load and faults, then a verdict for each."),
     "load": ("tenfold.cli.load", "Send load at a fixed rate."),
+    "tour": ("tenfold.cli.tour", "Watch a service grow, step by step, under load; leaves a report."),
     "break": ("tenfold.cli.break_", "Break a node on purpose."),
     "heal": ("tenfold.cli.heal", "Undo all faults."),
     "doctor": ("tenfold.cli.doctor", "Look at this machine: is everything there that is needed?"),
