@@ -12,14 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-
 import page_scenes as scenes
+
 import tenfold.dashboard
 from tenfold.dashboard.picture.model import Picture
 
 PAGE = Path(tenfold.dashboard.__file__).parent / "page"
 POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".json": "application/json"}  # fmt: skip
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".json": "application/json",
+}
 Answer = tuple[int, Any]
 
 
@@ -45,7 +51,7 @@ class PageServer:
             "/api/proofs": scenes.proofs,
             "/api/log": lambda: {"lines": ["started", "ready", "GET /healthz 200"]},
         }
-        self._at_us = scenes.AT_US
+        self._at_us, self._step_us = scenes.AT_US, 1_000_000
         self._viewers: list[queue.Queue[bytes | None]] = []
         self._start(0)
 
@@ -67,8 +73,12 @@ class PageServer:
         for viewer in self._viewers:
             viewer.put(self._event())
 
+    def stand_still(self) -> None:
+        """From now on pictures come with the same time."""
+        self._step_us = 0
+
     def _event(self) -> bytes:
-        self._at_us += 1_000_000
+        self._at_us += self._step_us
         told = msgspec.structs.replace(self.picture, at_us=self._at_us)
         return b"event: picture\ndata: " + msgspec.json.encode(told) + b"\n\n"
 
@@ -112,7 +122,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream()
         else:
             found = self.page.gets.get(path)
-            self._json(*((200, found()) if found else (404, {"detail": "There is no such page.", "code": "TF-NOT-FOUND"})))
+            self._json(
+                *((200, found()) if found else (404, {"detail": "There is no such page.", "code": "TF-NOT-FOUND"}))
+            )
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -136,14 +148,23 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, kind: str, data: bytes) -> None:
         self.send_response(status)
-        for name, value in (("content-type", kind), ("content-length", str(len(data))), ("content-security-policy", POLICY), ("cache-control", "no-store")):
+        for name, value in (
+            ("content-type", kind),
+            ("content-length", str(len(data))),
+            ("content-security-policy", POLICY),
+            ("cache-control", "no-store"),
+        ):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
 
     def _stream(self) -> None:
         self.send_response(200)
-        for name, value in (("content-type", "text/event-stream"), ("cache-control", "no-store"), ("connection", "close")):
+        for name, value in (
+            ("content-type", "text/event-stream"),
+            ("cache-control", "no-store"),
+            ("connection", "close"),
+        ):
             self.send_header(name, value)
         self.end_headers()
         self.close_connection = True
