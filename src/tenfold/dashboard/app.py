@@ -35,7 +35,7 @@ class Dashboard:
         self, place: Place, clock: Clock, rules: Rules, port: int, randomness: Randomness = SYSTEM_RANDOMNESS
     ) -> None:
         redactor, pages, crew = Redactor(place.state / "secrets"), Pages(), Crew(place, clock)
-        self._feed, self._store = Feed(), FigureStore(place.state / FIGURES_FILE)
+        self._feed, self._store = Feed(), FigureStore(place.state / FIGURES_FILE, clock=clock)
         gathering, actions = Gathering(place), Actions(place, crew, clock)
         self._collector = Collector(place, clock, self._feed, gathering, self._store)
         api = Api(
