@@ -111,7 +111,7 @@ def test_check_tells_what_will_be_felt_later(small: Deployed) -> None:
     assert said.code == 0, said
     assert "notes stays on one shard for ever" in said.out
     assert "small_app.move spans 2 keys" in said.out
-    assert "small_app.move runs below SERIALIZABLE" in said.out
+    assert "small_app.move runs below SERIALIZABLE (isolation snapshot)" in said.out
 
 
 @pytest.mark.parametrize(

@@ -70,5 +70,5 @@ def _costs(found: Audit) -> list[str]:
         f"  {each.name} spans {len(each.key)} keys: one local commit only while they live together."
         for each in several_keys(found)
     ]
-    lines += [f"  {each.name} runs below SERIALIZABLE (isolation snapshot)." for each in opted_down(found)]
+    lines += [f"  {each.name} runs below SERIALIZABLE (isolation {each.isolation})." for each in opted_down(found)]
     return ["", "Allowed, and felt later:", *lines] if lines else []

@@ -151,7 +151,7 @@ def several_keys(found: Audit) -> list[TransactionFound]:
 
 def opted_down(found: Audit) -> list[TransactionFound]:
     """Transactions with less than SERIALIZABLE."""
-    return [transaction for transaction in found.transactions if transaction.isolation == "snapshot"]
+    return [transaction for transaction in found.transactions if transaction.isolation != "serializable"]
 
 
 def pinned_for_ever(found: Audit) -> list[TableFound]:

@@ -253,6 +253,18 @@ def test_a_transaction_is_an_async_function_whose_key_is_one_of_its_arguments() 
             pass
 
 
+@pytest.mark.parametrize("isolation", ["read committed", "read uncommitted", "none"])
+def test_a_service_has_no_transaction_that_sees_commits_of_others_between_its_statements(isolation: Any) -> None:
+    before = list(database.transactions)
+    with pytest.raises(ContractError, match=rf'TF-TX-7: .*weak asks for the isolation "{isolation}".*"snapshot"'):
+
+        @database.transaction(isolation=isolation)
+        async def weak(tx: Transaction) -> None:
+            pass
+
+    assert database.transactions == before
+
+
 def test_the_key_is_found_wherever_the_caller_puts_it(kit: Kit, tmp_path: Path) -> None:
     @database.transaction(key="owner")
     async def by_name(tx: Transaction, *rest: int, owner: str = "anna") -> int:

@@ -249,6 +249,8 @@ class Database:
         name = function.__qualname__
         if not inspect.iscoroutinefunction(function):
             raise ContractError(f"{name} is not an async function.", hint="Write `async def`.", code="TF-TX-6")
+        if isolation not in ("serializable", "snapshot") and not function.__module__.startswith("tenfold."):
+            raise _too_low(name, isolation)
         keys_of = _key_reader(function, names)
         codec = ResultCodec(function)
         self.transactions.append(TransactionFunction(f"{function.__module__}.{name}", names, isolation))
@@ -302,6 +304,15 @@ def _apart(start: Start, request: RequestScope, ordinal: int) -> Start:
         return cast("Coroutine[Any, Any, Any]", begun)
 
     return begin
+
+
+def _too_low(name: str, isolation: str) -> ContractError:
+    return ContractError(
+        f'{name} asks for the isolation "{isolation}"; allowed: "serializable" (the default) or "snapshot".',
+        hint="Below, commits of others appear between the statements of a body; on SQLite they do not, so that it would "
+        "go wrong on step 2 only.",
+        code="TF-TX-7",
+    )
 
 
 def _key_reader(function: Any, names: tuple[str, ...]) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]:
