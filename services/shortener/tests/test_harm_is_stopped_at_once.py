@@ -122,6 +122,22 @@ def test_a_link_for_three_visits_gives_three_and_is_gone_for_good(during: Callab
     during(body, redirect_status=301)
 
 
+def test_a_link_whose_visits_were_made_cannot_be_asked_for_again(during: Callable[..., None]):
+    async def body(running: Any) -> None:
+        visitor = await running.client()
+        order = {"url": TARGET, "alias": "once-only", "max_visits": 1}
+        assert [(await visitor.post(f"{DATA}/shorten", json=order)).status_code for _ in range(2)] == [201, 200]
+        assert [(await visitor.get("/once-only")).status_code for _ in range(2)] == [302, 410]
+
+        async def is_taken() -> bool:
+            return (await visitor.post(f"{DATA}/shorten", json=order)).status_code == 409
+
+        await running.until(is_taken)
+        assert (await visitor.get("/once-only")).status_code == 410
+
+    during(body)
+
+
 @pytest.mark.parametrize("count", ["0", "-1", "1.5", "many", "1000000001", "9" * 40])
 def test_numbers_of_visits_that_make_no_sense_are_refused_at_their_field(during: Callable[..., None], count: str):
     async def body(running: Any) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from shortener.accounts.keys import find_key
 from shortener.accounts.table import DELETE_KEYS, FIND_GONE, INSERT_GONE, LIST_KEYS
 from shortener.links.changing import delete_link
-from shortener.links.listing import links_of
+from shortener.links.listing import COUNT_OWNED, links_of
 from shortener.model import now, tf
 from tenfold import Transaction
 
@@ -32,7 +32,12 @@ async def forget_owner(owner: str) -> None:
 
 @tf.database.transaction(key="owner")
 async def mark_gone(tx: Transaction, owner: str, at: datetime) -> None:
-    """Ends all keys of an owner. From now on they get no new one, and the list of their links does not grow."""
+    """Ends all keys of an owner. From now on they get no new one, and the list of their links does not grow.
+
+    The whole list is read, so that of this and a `list_link` at the same moment, which found no owner gone, one begins
+    anew: else that link could appear behind the job that deletes what is listed.
+    """
+    await tx.scalar(COUNT_OWNED, owner=owner)
     if await tx.one_or_none(FIND_GONE, owner=owner) is None:
         await tx.run(INSERT_GONE, owner=owner, since=at)
     for key in await tx.all(LIST_KEYS, owner=owner):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Index, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Index, and_, bindparam, delete, func, insert, or_, select, update
 
 from shortener.accounts.table import FIND_GONE
 from shortener.links.changing import CHANGED, DELETED, delete_link
@@ -39,6 +39,7 @@ owned_links = tf.table(
 )
 _c = owned_links.c
 _COLUMNS = (_c.owner, _c.code, _c.url, _c.created, _c.expires, _c.max_visits, _c.spent, _c.quarantined)
+COUNT_OWNED = select(func.count()).select_from(owned_links).where(_c.owner == bindparam("owner"))
 FIND_OWNED = select(_c.code).where(_c.owner == bindparam("owner"), _c.code == bindparam("code"))
 NEWEST = (
     select(*_COLUMNS)

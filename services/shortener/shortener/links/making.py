@@ -9,7 +9,7 @@ from functools import lru_cache
 from shortener import settings
 from shortener.links.codes import Permutation, hash_codes, is_reserved, permuted_code
 from shortener.links.finding import find_link
-from shortener.links.table import FIND_LINK, INSERT_LINK
+from shortener.links.table import FIND_LINK, INSERT_LINK, link_of
 from shortener.measures import LINKS_MADE
 from shortener.model import now, tf
 from shortener.refusal import Refusal
@@ -85,8 +85,8 @@ async def _make_permuted(wanted: Wanted) -> Made | None:
 async def insert_link(
     tx: Transaction, code: str, wanted: Wanted, created: datetime, *, same_is_fine: bool
 ) -> Made | None:
-    """Inserts a link under a free code. When the code is taken: None, or the stored link when it is the same one and
-    that is fine. The list of an owner's links follows."""
+    """Inserts a link under a free code. When the code is taken: None, or the stored link when it is the same one, has
+    not ended, and that is fine. The list of an owner's links follows."""
     stored = await tx.one_or_none(FIND_LINK, code=code)
     if stored is None:
         await tx.run(
@@ -96,7 +96,7 @@ async def insert_link(
         tf.cache.invalidate(tx, find_link, code)
         if wanted.owner is not None:
             await tf.events.publish(tx, CREATED, {"code": code, "owner": wanted.owner})
-    elif not same_is_fine or not _is_same(stored, wanted):
+    elif not same_is_fine or not _is_same(stored, wanted) or link_of(stored).has_ended(created):
         return None
     return Made(code, wanted.url, wanted.expires, stored is None, wanted.max_visits)
 
