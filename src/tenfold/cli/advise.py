@@ -26,6 +26,7 @@ from tenfold.core.units import format_size
 EVERY_S = 1.0
 HISTORY = "figures.db"
 _HEAD = ("tier", "resource", "used", "of", "full", "room")
+_NAMES = {"cpu": "CPU"}
 _COLOURS = {"stay": "green", "too-little": "yellow"}
 
 
@@ -97,7 +98,7 @@ def _table(pressures: tuple[Pressure, ...]) -> list[str]:
 
 
 def _row(pressure: Pressure) -> tuple[str, ...]:
-    name = catalogue("en").get(f"resource.{pressure.resource}", pressure.resource)
+    name = catalogue("en").get(f"resource.{pressure.resource}", _NAMES.get(pressure.resource, pressure.resource))
     room = f"{shown(round(pressure.room, 1))}x" if pressure.room is not None else ""
     used, most = (_amount(value, pressure.unit) for value in (pressure.used, pressure.most))
     return pressure.tier, name, used, most, f"{pressure.share:.0%}", room

@@ -91,7 +91,7 @@ def _first(first: Pressure) -> Words:
     """What fills up first: a sentence for what is known, and one for tiers that come later."""
     known = {
         ("web", "cpu"), ("worker", "cpu"), ("database", "cpu"), ("balancer", "cpu"), ("machine", "cpu"),
-        ("machine", "disk_time"), ("web", "connections"), ("worker", "connections"),
+        ("web", "connections"), ("worker", "connections"),
     }  # fmt: skip
     key = f"first.{first.tier}.{first.resource}" if (first.tier, first.resource) in known else "first.other"
     values = {"tier": first.tier} if key == "first.other" else {}

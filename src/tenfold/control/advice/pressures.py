@@ -65,7 +65,8 @@ def _space(scene: Scene) -> Iterator[Pressure]:
 
 def _database(scene: Scene) -> Iterator[Pressure]:
     if any(window.machine.disk_busy is not None for window in scene.windows):
-        yield _grows(scene, Pressure("machine", "disk_time", scene.disk_busy, 1.0, "share", scene.disk_busy))
+        # No room is told: a disk that does several things at once has some left at 100 % (iostat(1), `%util`).
+        yield Pressure("machine", "disk_time", round(scene.disk_busy, 3), 1.0, "share", round(scene.disk_busy, 4))
     for role in ("web", "worker"):
         pool = scene.usual_of(role, lambda node: node.pool)
         busy = scene.usual_of(role, lambda node: node.pool_busy)

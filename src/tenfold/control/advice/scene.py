@@ -63,7 +63,8 @@ class Scene:
         """The share of the requests of the last minute that failed."""
         recent = _last(self.windows, ERRORS_S)
         asked = sum(window.public.rate * window.window_s for window in recent)
-        return sum(window.public.errors * window.window_s for window in recent) / asked if asked else 0.0
+        failed = sum(window.public.errors * window.window_s for window in recent)
+        return min(1.0, failed / asked) if asked else 0.0
 
     def took_ms(self, which: Callable[[Figures], Traffic], percentile: str = "p50_ms") -> float:
         """How long something usually takes; 0 where nobody measured it."""

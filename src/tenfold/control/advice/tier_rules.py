@@ -97,8 +97,8 @@ def _more(scene: Scene, use: Use, role: str, most: int) -> Finding | None:
     there = len(scene.current.of_role(role))
     wanted = math.ceil(there * average(scene.uses(role)) / TARGET)
     wanted = min(wanted, max(2 * there, there + MOST_AT_ONCE), most, there + _found(scene, use))
-    if wanted <= there:
-        return None
+    if there >= most:
+        return Finding("bigger-machine", words("tier.most", most=most, node=use.node), (), 0, role, "cpu")
     if not scene.fits(use.most):
         return _no_room(scene, use, role)
     said = words(
