@@ -309,8 +309,8 @@ def _apart(start: Start, request: RequestScope, ordinal: int) -> Start:
 def _too_low(name: str, isolation: str) -> ContractError:
     return ContractError(
         f'{name} asks for the isolation "{isolation}"; allowed: "serializable" (the default) or "snapshot".',
-        hint="Below, commits of others appear between the statements of a body; on SQLite they do not, so that it would "
-        "go wrong on step 2 only.",
+        hint="Below, commits of others appear between the statements of a body; on SQLite not, so that it would go "
+        "wrong on step 2 only.",
         code="TF-TX-7",
     )
 
