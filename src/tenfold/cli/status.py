@@ -32,6 +32,8 @@ _JOBS = {"waiting": "wait", "running": "run", "dead": "dead", "unknown": "of tas
 WIDEST = 160
 """Columns that the picture takes at most: wider it would fall apart."""
 SHORTEST_S = 0.2
+HEAD = 6
+"""Lines around the picture: state, addresses, a blank one, and the footer."""
 
 
 @click.command()
@@ -78,8 +80,11 @@ def _watch(place: Place, every: str, plain: bool) -> int:
     if every_s < SHORTEST_S:
         raise click.UsageError(f"--every is {SHORTEST_S:g}s at least.")
 
-    def tell(view: View, columns: int) -> list[str]:
-        return status_lines(view.facts, drawn_lines(view.picture, columns, plain))
+    def tell(view: View, columns: int, rows: int) -> list[str]:
+        drawn = drawn_lines(view.picture, columns, plain)
+        if rows and len(drawn) + HEAD > rows:
+            drawn = drawn_lines(view.picture, columns, plain, tight=True)
+        return status_lines(view.facts, drawn, troubles_first=True)
 
     watch(place, every_s, tell)
     return 0
@@ -102,20 +107,25 @@ def _draws_boxes() -> bool:
     return True
 
 
-def drawn_lines(picture: Picture, columns: int, plain: bool = False) -> list[str]:
-    """The picture for so many columns; nothing when nothing runs."""
+def drawn_lines(picture: Picture, columns: int, plain: bool = False, *, tight: bool = False) -> list[str]:
+    """The picture for so many columns; nothing when nothing runs. `tight`: on fewer lines."""
     if picture.state == "stopped":
         return []
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    return picture_lines(picture, min(columns, WIDEST), colour, plain)
+    return picture_lines(picture, min(columns, WIDEST), colour, plain, tight=tight)
 
 
-def status_lines(facts: Facts, drawn: Sequence[str] = ()) -> list[str]:
-    """The facts as a person reads them; `drawn`: the picture, with the open move, which comes below the addresses."""
+def status_lines(facts: Facts, drawn: Sequence[str] = (), *, troubles_first: bool = False) -> list[str]:
+    """The facts as a person reads them; `drawn`: the picture, with the open move, which comes below the addresses.
+
+    What is wrong comes last, or (`troubles_first`) right after the addresses, where no window cuts it off.
+    """
     state = click.style(facts["state"], fg=_COLOURS[facts["state"]], bold=True)
     lines = [f"{facts['service'] or facts['root']}: {state}", *_address_lines(facts)]
     page = page_words(facts.get("dashboard"))
     lines += [f"  dashboard {page}"] if page else []
+    wrong = troubles(facts)
+    lines += [click.style(sentence, fg="yellow") for sentence in wrong] if troubles_first else []
     lines += ["", *drawn, ""] if drawn else []
     lines += [_balancer_line(node) for node in sorted(facts["balancers"], key=_order)]
     lines += [_web_line(node, facts["version"]) for node in sorted(facts["nodes"], key=_order)]
@@ -128,7 +138,7 @@ def status_lines(facts: Facts, drawn: Sequence[str] = ()) -> list[str]:
     lines += _job_lines(facts["jobs"], bool(facts["workers"]))
     lines += _route_lines(facts) if facts["nodes"] else []
     lines += [f"  {sentence}" for sentence in facts["waiting"]]
-    return lines + ([] if drawn else _move_lines(facts["move"])) + troubles(facts)
+    return lines + ([] if drawn else _move_lines(facts["move"])) + ([] if troubles_first else wrong)
 
 
 def _order(node: Facts) -> tuple[int, str]:

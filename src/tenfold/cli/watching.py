@@ -47,8 +47,8 @@ class View:
     at_s: float
 
 
-Tell = Callable[[View, int], list[str]]
-"""The lines of a view for so many columns."""
+Tell = Callable[[View, int, int], list[str]]
+"""The lines of a view for so many columns and rows (0: as many as it takes)."""
 
 
 async def figures_once(place: Place, clock: Clock = SYSTEM_CLOCK) -> Figures:
@@ -140,7 +140,7 @@ def _on_screen(looker: Looker, every_s: float, tell: Tell) -> None:
     with screen.taken():
         while True:
             columns, rows = shutil.get_terminal_size()
-            lines = tell(looker.view, columns) if looker.view else []
+            lines = tell(looker.view, columns, rows) if looker.view else []
             screen.show(frame(lines, footer(looker, every_s, columns), rows))
             looker.news.wait(max(min(every_s, 1.0), 0.1))
             looker.news.clear()
@@ -165,7 +165,7 @@ def _in_a_row(looker: Looker, every_s: float, tell: Tell) -> None:
         looker.raise_fault()
         if looker.view is not None and looker.view is not told:
             told = looker.view
-            click.echo("\n".join([*tell(told, shutil.get_terminal_size().columns), ""]))
+            click.echo("\n".join([*tell(told, shutil.get_terminal_size().columns, 0), ""]))
         else:
             click.echo(f"No news for {looker.age_s():.0f} s. {looker.problem}".rstrip())
         sys.stdout.flush()

@@ -100,6 +100,16 @@ def test_what_cannot_be_is_refused(
     assert says in capsys.readouterr().err
 
 
+def test_what_is_wrong_stands_where_no_window_cuts_it_off() -> None:
+    current = a_map("web-1")
+    told = facts_of(current, controller=None)
+    told["nodes"][0].update(requests=2, connections=1)
+    drawn = drawn_lines(draw(current, told, at_us=AT_US), 80)
+    wrong = "The controller does not answer; the keeper starts it again. No request notices."
+    assert said(told, drawn)[-1] == wrong
+    assert [click.unstyle(line) for line in status_lines(told, drawn, troubles_first=True)].index(wrong) == 2
+
+
 # Frames
 
 

@@ -86,7 +86,8 @@ def test_workers_stand_beside_where_there_is_room_and_below_where_not() -> None:
         ({}, "●", ""),
         ({"ready": False, "state": "starting"}, "◐", "starting"),
         ({"draining": True}, "○", "leaving"),
-        ({"ready": False}, "▲", "not ready"),
+        ({"ready": False, "reason": "The database is away."}, "▲", "not ready"),
+        ({"ready": False, "reason": "It does not answer."}, "▲", "silent"),
         ({"ready": False, "state": "failed"}, "✕", "gone"),
     ],
 )
@@ -178,6 +179,29 @@ def test_a_move_says_what_a_person_wants_to_know(more: Any, says: str) -> None:
     assert says in "\n".join(shown(drawn(a_map("web-1"), move=a_move(**more))))
 
 
+def test_for_a_low_window_it_is_drawn_on_fewer_lines() -> None:
+    current = on_server("web-1", "web-2", "balancer-1", "balancer-2", door="balancer")
+    found = shown(drawn(current, an_engine(), measured=True), tight=True)
+    assert found == [
+        "                    users",
+        "                      ▼  200/s   p50 2.0 ms   p99 20 ms   0.5/s fail",
+        "               ╭────────────────────╮ ╭────────────────────╮",
+        " load balancer │ ● balancer-1       │ │ ● balancer-2       │",
+        " HAProxy       │ 100/s  cpu 45%     │ │ 100/s  cpu 45%     │",
+        "               ╰────────────────────╯ ╰────────────────────╯",
+        "                      ▼  200/s   p50 2.0 ms   p99 20 ms   0.5/s fail",
+        "               ╭────────────────────╮ ╭────────────────────╮",
+        " web servers   │ ● web-1            │ │ ● web-2            │",
+        "               │ 100/s  cpu 45%     │ │ 100/s  cpu 45%     │",
+        "               ╰────────────────────╯ ╰────────────────────╯",
+        "                      ▼  200/s   p50 1.5 ms   p99 9.0 ms",
+        "               ╭────────────────────╮",
+        " database      │ ● db-1             │",
+        " PostgreSQL    │ cpu 50%            │",
+        "               ╰────────────────────╯",
+    ]
+
+
 # Whatever the picture and the terminal
 
 
@@ -198,9 +222,9 @@ def pictures(draw_: st.DrawFn) -> Picture:
 
 
 @settings(max_examples=40, deadline=None)
-@given(pictures(), st.integers(40, 200))
-def test_every_line_fits_and_no_node_is_lost(picture: Picture, width: int) -> None:
-    found = lines(picture, width, False)
+@given(pictures(), st.integers(40, 200), st.booleans())
+def test_every_line_fits_and_no_node_is_lost(picture: Picture, width: int, tight: bool) -> None:
+    found = lines(picture, width, False, tight=tight)
     assert all(width_of(line) <= width for line in found), [line for line in found if width_of(line) > width]
     signs = sum(line.count(sign) for line in found for sign in FINE.signs.values())
     assert signs >= sum(len(tier.nodes) for tier in picture.tiers)

@@ -17,13 +17,14 @@ LEAST_WIDTH = 40
 __all__ = ["lines"]
 
 
-def lines(picture: Picture, width: int, colour: bool, ascii: bool = False) -> list[str]:
+def lines(picture: Picture, width: int, colour: bool, ascii: bool = False, *, tight: bool = False) -> list[str]:
     """The tiers, and the open move below them, in at most `width` columns (40 at least).
 
     `colour`: with escape sequences for colours; without it the lines are plain text. `ascii`: only with characters of
-    ASCII. Empty when there is nothing to draw (nothing was ever up).
+    ASCII. `tight`: on fewer lines, with less said of each node. Empty when there is nothing to draw (nothing was
+    ever up).
     """
-    pen = Pen(PLAIN if ascii else FINE, colour)
+    pen = Pen(PLAIN if ascii else FINE, colour, tight)
     room = max(width, LEAST_WIDTH)
     found = picture_lines(pen, picture, room) if picture.tiers else []
     if picture.move is not None:

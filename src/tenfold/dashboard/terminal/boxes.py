@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tenfold.dashboard.picture.health import SILENT
 from tenfold.dashboard.picture.model import Health, Node, Part, Tier
 from tenfold.dashboard.picture.roles import WEB
 from tenfold.dashboard.terminal.numbers import bytes_words, count_words, ms_words, rate_words, share_words
@@ -122,6 +123,8 @@ def _inside(pen: Pen, tier: Tier, node: Node, width: int, *, measured: bool, mix
 def notes_of(node: Node) -> list[str]:
     """What is special about a node, in a word or two."""
     notes = [_WORDS[node.health]] if node.health != "well" else []
+    if node.says == SILENT:
+        notes = ["silent"]
     if not node.clients and node.health in ("well", "starting"):
         notes.append("no clients")
     return notes
@@ -138,15 +141,29 @@ def _measures(pen: Pen, node: Node, width: int) -> list[str]:
         words = [f"{count_words(values['connections'])} conn."]
     while len(words) > 1 and len("  ".join(words)) > width:
         words.pop()
+    if pen.tight:
+        return [_in_one_line(node, words, width)]
     lines = [pen.cut("  ".join(words), width)] if words else []
     return lines + cpu_lines(pen, node, width)
+
+
+def _in_one_line(node: Node, words: Sequence[str], width: int) -> str:
+    """The first of the words, and the processor's share."""
+    cpu = [f"cpu {share_words(cpu_share(node))}"] if "cpu" in node.values else []
+    shown = [*words[:1], *cpu]
+    return "  ".join(shown) if len("  ".join(shown)) <= width else "".join(shown[-1:])
+
+
+def cpu_share(node: Node) -> float:
+    """How much of the processor that a node can use it uses, 0 to 1."""
+    return node.values["cpu"] / (node.values.get("cpu_max") or 1.0)
 
 
 def cpu_lines(pen: Pen, node: Node, width: int) -> list[str]:
     """How much of the processor that a node can use it uses: a bar and its share; nothing when it is not measured."""
     if "cpu" not in node.values:
         return []
-    share = node.values["cpu"] / (node.values.get("cpu_max") or 1.0)
+    share = cpu_share(node)
     return [f"cpu {pen.bar(share, min(width - 8, 10))}{share_words(share):>4}"]
 
 
@@ -175,8 +192,8 @@ def _part_lines(pen: Pen, node: Node, part: Part, *, measured: bool) -> list[str
         lines.append(pen.ink(f"{pen.strokes.gate} WAITS", "bold yellow"))
     if not measured:
         return lines
-    lines += _part_figures(part)
-    return lines + (cpu_lines(pen, node, LEAST) if part.kind == "app" else [])
+    lines += _part_figures(part)[: 2 if pen.tight else None]
+    return lines + (cpu_lines(pen, node, LEAST) if part.kind == "app" and not pen.tight else [])
 
 
 def _part_figures(part: Part) -> list[str]:
@@ -223,7 +240,7 @@ def _together(tier: Tier) -> list[str]:
     nodes = tier.nodes
     found = [f"{nodes[0].name} to {nodes[-1].name}", f"{sum(node.health == 'well' for node in nodes)} well"]
     rates = [node.values["rate"] for node in nodes if "rate" in node.values]
-    cpu = [node.values["cpu"] / (node.values.get("cpu_max") or 1) for node in nodes if "cpu" in node.values]
+    cpu = [cpu_share(node) for node in nodes if "cpu" in node.values]
     if rates:
         found.append(rate_words(sum(rates)))
     if cpu:

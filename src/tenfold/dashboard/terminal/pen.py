@@ -109,10 +109,11 @@ def padded(text: str, width: int) -> str:
 
 @dataclass(frozen=True)
 class Pen:
-    """Draws with these strokes, in colour or not."""
+    """Draws with these strokes, in colour or not; `tight`: on as few lines as possible."""
 
     strokes: Strokes
     colour: bool
+    tight: bool = False
 
     def ink(self, text: str, style: Style) -> str:
         """The text in a style."""

@@ -136,7 +136,10 @@ def _gap(pen: Pen, arrows: Sequence[Arrow], row: Row, above: Sequence[str], widt
     held = [arrow for arrow in ending if arrow.gate == "held"]
     if held:
         return [*lines, _gate(pen, held[0], width)]
-    return [*lines, indent + pen.ink(pen.strokes.head, "dim")]
+    head = pen.ink(pen.strokes.head, "dim")
+    if pen.tight and lines:
+        return [*lines[:-1], lines[-1].replace(stem, head, 1)]
+    return [*lines, indent + head]
 
 
 def _words(arrow: Arrow) -> list[str]:
