@@ -5,6 +5,7 @@ Nothing here asks which step it is: what the map names is drawn, so a tier that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -31,6 +32,9 @@ from tenfold.topology.working import coded, works
 
 Facts = dict[str, Any]
 
+Measured = Mapping[str, NodeFigures]
+"""The figures of the nodes by name."""
+
 PARTS_UP_TO = 12
 """Nodes of a tier whose inner parts are drawn; of larger tiers they would be small print, and most of the bytes."""
 
@@ -53,7 +57,8 @@ def draw(
     measured (None: nothing yet), `move` the newest move as the controller's `move` tells it (None: what the facts say),
     `load` what runs from the page. Never raises for facts that lack a key of a newer or older version.
     """
-    tiers = _tiers(current, facts, figures) if current is not None else ()
+    measured = {node.node: node for node in figures.nodes} if figures else {}
+    tiers = _tiers(current, facts, measured) if current is not None else ()
     return Picture(
         service=str(facts.get("service") or facts.get("root") or ""),
         state=facts["state"],
@@ -92,9 +97,9 @@ def troubles(facts: Facts) -> list[str]:
 # Tiers
 
 
-def _tiers(current: Map, facts: Facts, figures: Figures | None) -> tuple[Tier, ...]:
+def _tiers(current: Map, facts: Facts, measured: Measured) -> tuple[Tier, ...]:
     rows: dict[str, list[Node]] = {}
-    for node in _nodes(current, facts, figures):
+    for node in _nodes(current, facts, measured):
         rows.setdefault(node.role, []).append(node)
     roles = [role for role in in_order(rows) if rows[role]]
     return (Tier(USERS), *(_tier(current, role, rows[role], set(roles)) for role in roles))
@@ -110,16 +115,16 @@ def _tier(current: Map, role: str, nodes: list[Node], roles: set[str]) -> Tier:
     return Tier(role, ordered, tier_health(ordered), backend, beside if beside in roles else "")
 
 
-def _nodes(current: Map, facts: Facts, figures: Figures | None) -> list[Node]:
+def _nodes(current: Map, facts: Facts, measured: Measured) -> list[Node]:
     """Every node: those of the map, those that run and are not in it (any more), and the database's."""
     told = {str(fact["node"]): (role, fact) for role, fact in _told(facts)}
     files = _file_nodes(current)
-    found = [_node(current, node, told.get(node.name, ("", None))[1], facts, figures) for node in current.nodes]
+    found = [_node(current, node, told.get(node.name, ("", None))[1], facts, measured) for node in current.nodes]
     known = {node.name for node in found}
     for name, (role, fact) in told.items():
         if name not in known and role != DATABASE:
-            found.append(_strange(name, role, fact, figures))
-    return [*_with_parts(current, found, figures, inside=not files), *files, *_servers(current, facts, figures)]
+            found.append(_strange(name, role, fact, measured))
+    return [*_with_parts(current, found, measured, inside=not files), *files, *_servers(current, facts, measured)]
 
 
 def _told(facts: Facts) -> list[tuple[str, Facts]]:
@@ -132,7 +137,7 @@ def _told(facts: Facts) -> list[tuple[str, Facts]]:
     return [(role, fact) for role, fact in found if role]
 
 
-def _node(current: Map, node: NodeMap, fact: Facts | None, facts: Facts, figures: Figures | None) -> Node:
+def _node(current: Map, node: NodeMap, fact: Facts | None, facts: Facts, measured: Measured) -> Node:
     health = health_of(fact)
     return Node(
         node.name,
@@ -142,15 +147,15 @@ def _node(current: Map, node: NodeMap, fact: Facts | None, facts: Facts, figures
         says=says_of(fact, health),
         version=node.version,
         faults=FAULTS if fact and fact.get("pid") else (),
-        values=_values(figures.node(node.name) if figures else None, fact),
+        values=_values(measured.get(node.name), fact),
         **_process(fact),
     )
 
 
-def _strange(name: str, role: str, fact: Facts, figures: Figures | None) -> Node:
+def _strange(name: str, role: str, fact: Facts, measured: Measured) -> Node:
     """A node that runs and is not in the map: it is leaving."""
     health = health_of(fact, wanted=False)
-    values = _values(figures.node(name) if figures else None, fact)
+    values = _values(measured.get(name), fact)
     return Node(name, role, health, clients=False, says=says_of(fact, health), values=values, **_process(fact))
 
 
@@ -181,16 +186,18 @@ def _values(node: NodeFigures | None, fact: Facts | None) -> dict[str, float]:
 # What lives inside a node
 
 
-def _with_parts(current: Map, nodes: list[Node], figures: Figures | None, *, inside: bool) -> list[Node]:
+def _with_parts(current: Map, nodes: list[Node], measured: Measured, *, inside: bool) -> list[Node]:
     """The nodes, with what lives inside those that run the service's code; `inside`: the database's file too."""
     count = sum(node.role in (WEB, WORKER) for node in nodes)
     if count > PARTS_UP_TO:
         return nodes
-    return [_with_part(current, node, figures, inside=inside) if node.role in (WEB, WORKER) else node for node in nodes]
+    return [
+        _with_part(current, node, measured, inside=inside) if node.role in (WEB, WORKER) else node for node in nodes
+    ]
 
 
-def _with_part(current: Map, node: Node, figures: Figures | None, *, inside: bool) -> Node:
-    own = figures.node(node.name) if figures else None
+def _with_part(current: Map, node: Node, measured: Measured, *, inside: bool) -> Node:
+    own = measured.get(node.name)
     parts = [Part("app", traffic=own.answers if own else None)] if node.role == WEB else []
     parts.append(Part("cache", values=_cache_values(own)))
     if inside and "sqlite" in (current.database.backend, current.database.standby):
@@ -231,12 +238,12 @@ def _file_nodes(current: Map) -> list[Node]:
     return [Node(name, DATABASE, "well", clients=database.backend == "sqlite", engine=BACKENDS["sqlite"])]
 
 
-def _servers(current: Map, facts: Facts, figures: Figures | None) -> list[Node]:
+def _servers(current: Map, facts: Facts, measured: Measured) -> list[Node]:
     """The database servers: those of ours that run, the one that should, or one that the user runs."""
     database = current.database
     active = database.backend == "postgres"
     engines = [fact for role, fact in _told(facts) if role == DATABASE]
-    found = [_server(fact, figures, clients=active) for fact in engines]
+    found = [_server(fact, measured, clients=active) for fact in engines]
     if found or database.server is None or "postgres" not in (database.backend, database.standby):
         return found
     ours = database.server.supervised
@@ -245,7 +252,7 @@ def _servers(current: Map, facts: Facts, figures: Figures | None) -> list[Node]:
     return [Node("db-1" if ours else DATABASE, DATABASE, health, clients=active, engine=BACKENDS["postgres"])]
 
 
-def _server(fact: Facts, figures: Figures | None, *, clients: bool) -> Node:
+def _server(fact: Facts, measured: Measured, *, clients: bool) -> Node:
     health = health_of(fact)
     return Node(
         str(fact["node"]),
@@ -254,7 +261,7 @@ def _server(fact: Facts, figures: Figures | None, *, clients: bool) -> Node:
         clients=clients,
         says=says_of(fact, health),
         faults=FAULTS if fact.get("pid") else (),
-        values=_values(figures.node(str(fact["node"])) if figures else None, fact),
+        values=_values(measured.get(str(fact["node"])), fact),
         engine=BACKENDS["postgres"],
         **_process(fact),
     )
