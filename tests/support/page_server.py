@@ -40,7 +40,7 @@ class PageServer:
         self.posts: dict[str, Callable[[Any], Answer]] = {
             "/api/plan": lambda body: (200, scenes.plan(body["to"])),
             "/api/do": lambda body: (200, {"move": {"id": "m-8"}}),
-            "/api/break": lambda body: (200, {"detail": f"{body['node']}: {body['how']}", "effect": True}),
+            "/api/break": lambda body: (200, {"detail": "it stood still", "effect": True}),
             "/api/heal": lambda body: (200, {"done": []}),
             "/api/load": lambda body: (200, {"load": None}),
         }

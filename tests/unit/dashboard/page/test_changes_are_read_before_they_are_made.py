@@ -109,10 +109,10 @@ def test_while_a_move_runs_its_stages_are_seen_and_nothing_else_begins(page: Bro
     until(page, "!document.getElementById('move').hidden")
     assert "18,300 rows of 52,000 rows" in page.text("#move")
     assert page.script("return document.querySelectorAll('.stage.done').length") == 4
-    assert page.text(".stage.now") == "The stage copy."
+    assert page.text(".stage.now").startswith("Copies the rows")
     until(page, "document.querySelector('[data-key=climb]').disabled")
     server.show(scenes.moving("hold"))
-    until(page, "document.querySelector('.stage.now').textContent.startsWith('The stage hold.')")
+    until(page, "document.querySelector('.stage.now').textContent.startsWith('New writes wait')")
     assert "Writes held 38" in page.text("#move .held")
     server.show(scenes.on_a_database())
     until(page, "document.getElementById('move').hidden")
@@ -137,8 +137,9 @@ def test_a_fault_is_named_before_it_is_made(page: Browser, server: PageServer) -
     assert sent(server, "/api/break") == []
     click(page, "#plan .danger")
     until(page, f"!{OPEN}")
+    assert page.script("return !document.getElementById('node').open"), "the picture is where it is seen"
     assert sent(server, "/api/break") == [{"node": "web-2", "how": "pause", "for_s": 10}]
-    until(page, "document.querySelector('.faults [role=status]').textContent === 'web-2: pause'")
+    until(page, "document.getElementById('notice').textContent === 'web-2: it stood still'")
 
 
 def test_a_node_shows_its_figures_and_its_log(page: Browser, server: PageServer) -> None:

@@ -97,7 +97,7 @@ def test_what_changes_is_said_aloud(page: Browser, server: PageServer) -> None:
     server.show(scenes.moving("copy"))
     until(page, "document.getElementById('live').textContent.includes('A move begins')")
     server.show(scenes.moving("hold"))
-    until(page, "document.getElementById('live').textContent.includes('The stage hold.')")
+    until(page, "document.getElementById('live').textContent.includes('New writes wait')")
     server.show(scenes.on_a_database())
     until(page, "document.getElementById('live').textContent.includes('The move has ended')")
 

@@ -17,7 +17,8 @@ const KINDS = [
   { name: "memory", series: ["memory", "memory_max"], shown: size },
   { name: "disk", series: ["disk", "disk_max"], shown: size },
   { name: "disk_busy", series: ["disk_busy"], shown: share, least: 1 },
-  { name: "saturation", series: ["in_flight", "queue", "held", "connections", "pool_busy", "loop_late_ms"], shown: number },
+  { name: "saturation", series: ["in_flight", "queue", "held", "connections", "pool_busy"], shown: number },
+  { name: "loop", series: ["loop_late_ms"], shown: ms, least: 10 },
 ];
 
 /** The panel of the figures. */
@@ -109,6 +110,7 @@ export class Plots {
     if (there) there.plot.setData(data);
     else this.made.set(key, this.make(kind, names, data));
     const made = this.made.get(key);
+    if (made.plot.cursor.idx === null || made.plot.cursor.left < 0) made.plot.setLegend({ idx: seconds.length - 1 });
     const last = names.map((name) => `${t(`value.${name}`)} ${kind.shown(series[name].findLast((value) => value !== null) ?? 0)}`).join(", ");
     made.box.setAttribute("aria-label", `${t(`plot.${kind.name}`)}: ${last}`);
     return true;
@@ -121,7 +123,7 @@ export class Plots {
     const colours = getComputedStyle(document.documentElement);
     const colour = (name) => resolved(box, colours.getPropertyValue(name).trim());
     const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
-    const lines = names.map((name, at) => ({ label: t(`value.${name}`), stroke: colour(`--plot-${at + 1}`), width: 2, dash: at % 2 ? [6, 4] : [], value: (_plot, value) => (value === null || value === undefined ? "–" : kind.shown(value)) }));
+    const lines = names.map((name, at) => ({ label: t(`value.${name}`), stroke: colour(`--plot-${at + 1}`), width: 2, dash: at % 2 ? [6, 4] : [], points: { show: data[0].length < 4 }, value: (_plot, value) => (value === null || value === undefined ? "–" : kind.shown(value)) }));
     const options = {
       width: this.width(), height: HEIGHT, series: [{ label: t("plot.time"), value: (_plot, value) => (value ? clock(value) : "") }, ...lines],
       axes: [{ ...axis, size: 30, values: (_plot, splits) => splits.map(clockShort) }, { ...axis, size: 62, values: (_plot, splits) => splits.map((value) => kind.shown(value)) }],

@@ -3,7 +3,7 @@
 import { h, put, say, style } from "./dom.js";
 import { post } from "./api.js";
 import { confirm, logOf } from "./plan.js";
-import { explain, stageWords, titleWords } from "./moves.js";
+import { explain, stageShort, titleWords } from "./moves.js";
 import { duration, number, size, t } from "./words.js";
 
 /** The card in `root`. */
@@ -21,14 +21,14 @@ export class MoveCard {
     if (this.shape !== shape) this.build(move, shape);
     this.move = move;
     move.stages.forEach((stage, at) => put(this.stages[at], { class: `stage ${stage.state.replace(" ", "-")}${stage.holds ? " holds" : ""}`, "aria-current": stage.state === "now" ? "step" : null }));
-    say(this.doing, move.doing);
+    say(this.doing, move.stages.some((stage) => stage.says === move.doing) ? "" : move.doing);
     this.progress(move);
     say(this.held, move.held_ms > 0 ? t("held_for", { ms: number(Math.round(move.held_ms)) }) : "");
   }
 
   build(move, shape) {
     this.shape = shape;
-    this.stages = move.stages.map((stage) => h("li", { "data-stage": stage.name }, stageWords(move.name, stage.name, stage.says), stage.holds ? h("span", { class: "chip" }, t("writes_wait")) : null));
+    this.stages = move.stages.map((stage) => h("li", { "data-stage": stage.name }, stageShort(move.name, stage.name, stage.says), stage.holds ? h("span", { class: "chip" }, t("writes_wait")) : null));
     const list = h("ol", { class: "stages" });
     move.stages.forEach((stage, at) => {
       list.append(this.stages[at]);
@@ -91,7 +91,7 @@ function moved(before, now) {
   if (now.back && !before.back) return [t("undoing", { reason: now.reason })];
   const stage = now.stages.find((one) => one.state === "now");
   const past = before.stages.find((one) => one.state === "now");
-  return stage && stage.name !== past?.name ? [stageWords(now.name, stage.name, stage.says)] : [];
+  return stage && stage.name !== past?.name ? [stageShort(now.name, stage.name, stage.says)] : [];
 }
 
 function healthOf(before, picture) {

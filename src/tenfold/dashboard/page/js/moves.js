@@ -11,6 +11,9 @@ export const titleWords = (move, title) => (knows(`move.${move}`) && (lang() !==
 /** What a stage does. */
 export const stageWords = (move, stage, says) => translated(`stage.${move}.${stage}`, says || stage);
 
+/** What a stage does, in a few words. */
+export const stageShort = (move, stage, says) => (knows(`stage.${move}.${stage}`) ? t(`stage.${move}.${stage}`) : says || stage);
+
 /** An error with what to do next. */
 export function explain(problem) {
   if (problem.code === "TF-PAGE-OFFLINE") return h("p", { class: "problem", role: "alert" }, t("offline"));

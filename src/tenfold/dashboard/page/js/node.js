@@ -5,11 +5,12 @@ import { h } from "./dom.js";
 import { badge } from "./picture/icons.js";
 import { confirm, logOf } from "./plan.js";
 import { explain } from "./moves.js";
+import { notice } from "./notice.js";
 import { ms, number, rate, role, share, size, t, knows } from "./words.js";
 
-const LASTS = ["pause", "clock-step", "disk-full"];
 const BYTES = ["memory", "cache_bytes"];
 const SHARES = ["cache_hits"];
+const QUIET = ["in_flight", "connections", "queue", "held", "pool", "pool_busy", "cache_bytes", "errors"];
 
 /** The dialog of one node. */
 export class NodeDrawer {
@@ -70,7 +71,7 @@ export class NodeDrawer {
     const told = node.says ? `${t(`health.${node.health}`)}: ${node.says}` : t(`health.${node.health}`);
     this.state.replaceChildren(badge(node.health), node.clients ? told : `${told} · ${t("no_clients")}`);
     const rows = [["version", node.version], ["pid", node.pid ? String(node.pid) : ""], ["restarts", String(node.restarts)]];
-    for (const [name, value] of Object.entries(node.values)) rows.push([name, shown(name, value)]);
+    for (const [name, value] of Object.entries(node.values)) if (value || !QUIET.includes(name)) rows.push([name, shown(name, value)]);
     for (const part of node.parts) if (part.traffic) rows.push([t(`part.${part.kind}`), `${rate(part.traffic.rate)} · p99 ${ms(part.traffic.p99_ms)}`]);
     this.table.replaceChildren(...rows.filter(([, value]) => value !== "").flatMap(([name, value]) => [h("dt", {}, knows(`value.${name}`) ? t(`value.${name}`) : name), h("dd", {}, value)]));
   }
@@ -80,26 +81,39 @@ export class NodeDrawer {
     if (this.readOnly || !node.faults.length) return null;
     const buttons = node.faults.map((how) => h("button", { type: "button", class: "danger small", "data-fault": how, onclick: () => this.ask(node, how) }, t(`fault.${how}`)));
     const heal = h("button", { type: "button", class: "plain small", onclick: () => this.heal() }, t("heal"));
-    this.said = h("p", { class: "soft", role: "status" });
-    return h("section", { class: "faults" }, h("h3", {}, t("break")), h("p", { class: "soft" }, t("break.why")), h("p", { class: "buttons" }, buttons, heal), this.said);
+    return h("section", { class: "faults" }, h("h3", {}, t("break")), h("p", { class: "soft" }, t("break.why")), h("p", { class: "buttons" }, buttons, heal));
   }
 
   ask(node, how) {
-    const seconds = LASTS.includes(how) ? 10 : 0;
-    const values = { node: node.name, pid: node.pid, seconds };
+    const seconds = 10;
+    const values = { node: node.name, pid: String(node.pid), seconds };
     const sentences = [t(`fault.${how}.what`, values), t("fault.undone")];
-    confirm(t("fault.title", { node: node.name, fault: t(`fault.${how}`) }), sentences, t("fault.do", { fault: t(`fault.${how}`), node: node.name }), async () => {
-      const made = await post("/api/break", { node: node.name, how, for_s: seconds });
-      if (this.said) this.said.textContent = made.effect ? made.detail : t("fault.nothing", { detail: made.detail });
+    const does = t("fault.do", { fault: t(`fault.${how}`), node: node.name });
+    confirm(does, sentences, does, async () => {
+      this.root.close(); // the picture is where it is seen
+      notice(t("fault.now", { fault: does }));
+      this.make({ node: node.name, how, for_s: seconds });
+      return "";
     });
   }
 
+  /** Makes it; the answer comes when all is whole again. */
+  async make(fault) {
+    try {
+      const made = await post("/api/break", fault);
+      notice(made.effect ? `${fault.node}: ${made.detail}` : t("fault.nothing", { detail: made.detail }), true);
+    } catch (problem) {
+      notice([problem.message || t("offline"), problem.hint].filter(Boolean).join(" "), true);
+    }
+  }
+
   async heal() {
+    this.root.close();
     try {
       const made = await post("/api/heal", {});
-      this.said.textContent = made.done.length ? made.done.join(" ") : t("healed");
+      notice(made.done.length ? made.done.join(" ") : t("healed"), true);
     } catch (problem) {
-      this.said.replaceChildren(explain(problem));
+      notice([problem.message || t("offline"), problem.hint].filter(Boolean).join(" "), true);
     }
   }
 }
@@ -108,6 +122,6 @@ function shown(name, value) {
   if (BYTES.includes(name)) return value ? size(value) : "";
   if (SHARES.includes(name)) return share(value);
   if (name.endsWith("_ms")) return ms(value);
-  if (name === "rate") return rate(value);
+  if (name === "rate" || name === "errors") return rate(value);
   return number(value);
 }

@@ -52,7 +52,16 @@ export function translate(root) {
 export function number(value) {
   const size = Math.abs(value);
   const digits = Number.isInteger(value) || size >= 100 ? 0 : size >= 10 ? 1 : 2;
-  return new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
+  return formats(digits).format(value);
+}
+
+const made = new Map();
+
+/** Formatters are dear to make, and few: one per language and number of digits. */
+function formats(digits) {
+  const key = `${language}${digits}`;
+  if (!made.has(key)) made.set(key, new Intl.NumberFormat(language, { maximumFractionDigits: digits }));
+  return made.get(key);
 }
 
 /** So many a second: "120/s", "0.4/s". */

@@ -75,5 +75,5 @@ function wordsOf({ gate, waiting, traffic, kind }, { narrow, lane }) {
   if (narrow && lane) return [rate(traffic.rate), ""];
   const values = { p50: ms(traffic.p50_ms), p99: ms(traffic.p99_ms) };
   const quick = traffic.p50_ms === null ? "" : t(narrow ? "p99" : "percentiles", values);
-  return [rate(traffic.rate), quick || t(`kind.${kind}`)];
+  return [rate(traffic.rate), quick];
 }

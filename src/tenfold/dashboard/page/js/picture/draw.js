@@ -30,7 +30,7 @@ export class Drawing {
     this.picture = picture;
     const { clientWidth: width } = this.canvas;
     if (!width) return;
-    const made = (this.made = fitted(picture, width, this.room()));
+    const made = (this.made = fitted(picture, width, this.room(), this.made));
     const scale = width / made.width;
     put(this.svg, { viewBox: `0 0 ${made.width} ${made.height}`, "aria-label": t("picture.of", { service: picture.service }) });
     put(this.svg, { width, height: Math.round(made.height * scale), class: `figure${made.narrow ? " narrow" : ""}` });

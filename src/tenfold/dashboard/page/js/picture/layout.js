@@ -40,7 +40,7 @@ export function layout(picture, width, lanes = 0) {
   const lane = Math.max(...tiers.map((box) => box.x + box.w)) + LANE;
   const made = routes(picture, boxes, { width, narrow, tiers, lane });
   if (made.lanes > lanes && lanes === 0) return layout(picture, width, made.lanes);
-  return { width, height: y - between + 8, narrow, tiers, nodes: tiers.flatMap((box) => box.nodes), arrows: made.arrows };
+  return { width, height: y - between + 8, lanes, narrow, tiers, nodes: tiers.flatMap((box) => box.nodes), arrows: made.arrows };
 }
 
 /** The frame of one tier with its nodes inside, not yet placed. */
@@ -137,8 +137,15 @@ function place(box, x, y) {
   }
 }
 
-/** The largest enlargement with which the drawing fits into the room that there is, and its layout. */
-export function fitted(picture, width, height) {
+/** The largest enlargement with which the drawing fits into the room that there is, and its layout. `known` is what the
+ * one before gave: as long as there are as many nodes, its enlargement is taken again. */
+export function fitted(picture, width, height, known = null) {
+  const shape = JSON.stringify([width, height, picture.arrows.map((arrow) => [arrow.source, arrow.target]), picture.tiers.map((tier) => [tier.role, tier.nodes.length, tier.nodes[0]?.parts.length])]);
+  if (known?.shape === shape) return { ...layout(picture, known.width, known.lanes), shape };
+  return { ...tried(picture, width, height), shape };
+}
+
+function tried(picture, width, height) {
   if (width < NARROW || height < 200) return layout(picture, width);
   let made = null;
   for (const scale of [2, 1.8, 1.65, 1.5, 1.4, 1.3, 1.25, 1.2, 1.15, 1.1, 1.05, 1, 0.95, 0.9, 0.86, 0.82]) {

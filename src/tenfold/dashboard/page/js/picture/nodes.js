@@ -3,6 +3,7 @@
 import { put, s, say, set, style } from "../dom.js";
 import { ms, rate, role as roleWords, share, t } from "../words.js";
 import { icon, sign } from "./icons.js";
+import { measured } from "./measure.js";
 
 const SCALES = { small: 0.9, tiny: 1.1, mote: 0.86 };
 
@@ -16,7 +17,7 @@ export function makeNode(box) {
 /** Brings an element to what its node is now. */
 export function drawNode(group, box) {
   const { node } = box;
-  if (group.kind !== box.kind || group.size !== `${box.w} ${box.h}`) build(group, box);
+  if (group.kind !== box.kind || group.size !== shapeOf(box)) build(group, box);
   set(group, "class", `node ${box.kind} ${node.health}${node.clients ? "" : " no-clients"}`);
   set(group, "aria-label", described(node));
   style(group, "transform", `translate(${box.x}px, ${box.y}px)`);
@@ -39,8 +40,11 @@ export function described(node) {
 /** How much of what it can use a node uses, 0 to 1. */
 export const load = (node) => Math.min(1, (node.values.cpu ?? 0) / (node.values.cpu_max || 1));
 
+/** What a drawing is made for: another size, or other parts, and it is made anew. */
+const shapeOf = ({ w, h, kind, node }) => `${w} ${h} ${kind === "house" ? node.parts.map((part) => part.kind).join() : ""}`;
+
 function build(group, box) {
-  Object.assign(group, { kind: box.kind, size: `${box.w} ${box.h}`, health: "" });
+  Object.assign(group, { kind: box.kind, size: shapeOf(box), health: "" });
   group.replaceChildren();
   const made = { house, full, small, tiny, mote: tiny }[box.kind](box);
   group.parts = made;
@@ -139,6 +143,7 @@ function room(part, at) {
     set(element, "class", `part ${now.kind} ${now.health}${now.gate === "held" ? " held" : ""}`);
     say(label, t(`part.${now.kind}`));
     say(figure, partLine(now, slim));
+    if (measured(figure) > at.w - left - 6) say(figure, partLine(now, true));
   };
   return { element, update, at };
 }
@@ -152,7 +157,7 @@ function partLine(part, slim) {
   if (part.values.hits !== undefined) return t("part.hits", { value: share(part.values.hits) });
   if (part.values.cache_hits !== undefined) return t("part.hits", { value: share(part.values.cache_hits) });
   if (part.values.queue) return t("part.waiting", { n: part.values.queue });
-  return part.traffic ? t("quiet") : "";
+  return t("quiet");
 }
 
 /** What is said below a name: why it is not well, that nobody comes yet, or how much it works. */
