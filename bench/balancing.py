@@ -17,10 +17,10 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bench.capped import capped, possible
 from bench.http import CONNECTIONS, create
 from bench.report import median, table
 from bench.servers import LOAD_CORE, Server, ours, peer, pinned, wait_until_it_answers
+from tenfold.tour.caps import capped, possible
 
 HAPROXY = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin") or ""
 ROUNDS = 7

@@ -45,7 +45,7 @@ def render(tour: Tour) -> str:
         "made": escape(_made(words, tour)),
     }
     page = files("tenfold.tour").joinpath("report.html").read_text("utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda at: parts[at[1]], page)
+    return re.sub(r"\{\{(\w+)\}\}", lambda at: parts[at[1]].replace(" %", "\u00a0%"), page)
 
 
 def _partial(words: Words, tour: Tour) -> str:

@@ -2,8 +2,10 @@
 
 Rates grow by a factor until one is not carried, then the gap is halved (on the scale of the logarithm) until it is
 small. Other work on the machine can only make a trial worse, so one trial that was carried is believed while the search
-goes on, and one that was not is repeated: best of three. In the end the answer must have been carried twice. A trial
-that could not be sent in time says nothing, and is made again; when that happens three times, nothing more can be sent.
+goes on, and one that was not is repeated: carried twice it counts as carried, refused three times as refused (twice,
+when even half of the answers came too late, which no short disturbance does). In the end the answer must have been
+carried twice. A trial that could not be sent in time says nothing, and is made again; when that happens three times,
+nothing more can be sent.
 """
 
 from __future__ import annotations
@@ -14,10 +16,13 @@ from statistics import median
 
 import msgspec
 
-from tenfold.tour.model import Trial
+from tenfold.tour.model import P99_LIMIT_MS, Trial
 
 VOID_MOST = 3
 """Trials of a rate that could not be sent, until it counts as more than can be."""
+_CARRIED, _REFUSED = 2, 6
+_SLOW, _HOPELESS = 2, 3
+"""What a trial says against its rate, of `_REFUSED`: that some answers were slow, or that most were."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -50,13 +55,13 @@ def next_rate(plan: Plan, tried: Sequence[Trial]) -> float | None:
     if not tried:
         return _bounded(plan, plan.first)
     last = _votes(tried, tried[-1].rate)
-    if not last or (not last[0] and _open(last)):  # not carried at first: once more, before anything rests on it
+    if last.open and not tried[-1].carried:  # not carried: once more, before anything rests on it
         return tried[-1].rate
     low, high = _carried(tried), _refused(tried)
     if low is None:
-        lower = _bounded(plan, (high or plan.first) / plan.grow)
+        lower = _bounded(plan, (high or plan.first) / plan.grow**2)
         return lower if high is not None and lower < high else None
-    return _between(plan, low, high) or (low if _open(_votes(tried, low)) else None)
+    return _between(plan, low, high) or (low if _votes(tried, low).open else None)
 
 
 def _between(plan: Plan, low: float, high: float | None) -> float | None:
@@ -73,19 +78,19 @@ def found(plan: Plan, tried: Sequence[Trial]) -> Found | None:
         return None
     good = [trial for trial in tried if trial.rate == rate and trial.carried]
     high = _refused(tried)
-    sender = [trial.rate for trial in tried if trial.says_nothing]
     return Found(
         rate,
         round(median(trial.p50_ms for trial in good), 2),
         round(median(trial.p99_ms for trial in good), 2),
-        at_least=high is None or high in sender,
-        sure=len(good) > 1,
+        at_least=high is None or not any(_judged(tried, high)),
+        sure=len(good) >= _CARRIED,
     )
 
 
 def bottleneck(tried: Sequence[Trial]) -> Trial | None:
-    """The first trial that the service did not carry: where its bottleneck appeared."""
-    return next((trial for trial in tried if not trial.carried and not trial.says_nothing), None)
+    """The first trial of the lowest rate that the service did not carry: where its bottleneck appeared."""
+    high = _refused(tried)
+    return next((trial for trial in tried if trial.rate == high and not trial.carried and not trial.says_nothing), None)
 
 
 def _bounded(plan: Plan, rate: float) -> float:
@@ -98,34 +103,46 @@ def _round(rate: float) -> float:
     return round(rate, digits)
 
 
-def _votes(tried: Sequence[Trial], rate: float) -> list[bool]:
-    """What the trials of a rate say of it; two against it when it could not be sent however often that was tried."""
-    these = [trial for trial in tried if trial.rate == rate]
-    said = [trial.carried for trial in these if not trial.says_nothing]
-    return said if said or len(these) < VOID_MOST else [False, False]
+class _Votes(msgspec.Struct, frozen=True):
+    """What the trials of one rate say: how often it was carried, and what speaks against it."""
+
+    carried: int
+    against: int
+
+    @property
+    def open(self) -> bool:
+        return self.carried < _CARRIED and self.against < _REFUSED
+
+    @property
+    def holds(self) -> bool:
+        return self.carried >= _CARRIED or (self.carried > 0 and self.against < _REFUSED)
 
 
-def _open(votes: list[bool]) -> bool:
-    """Whether a best of three is undecided: neither side has two."""
-    return votes.count(True) < 2 and votes.count(False) < 2
+def _judged(tried: Sequence[Trial], rate: float) -> list[Trial]:
+    """The trials of a rate that say something."""
+    return [trial for trial in tried if trial.rate == rate and not trial.says_nothing]
 
 
-def _holds(votes: list[bool]) -> bool:
-    """Whether a rate counts as carried: more often than not; one against one is believed to be noise."""
-    return votes.count(True) >= max(1, votes.count(False))
+def _votes(tried: Sequence[Trial], rate: float) -> _Votes:
+    these = _judged(tried, rate)
+    void = sum(trial.rate == rate for trial in tried) - len(these)
+    if not these and void >= VOID_MOST:
+        return _Votes(0, _REFUSED)
+    against = [_HOPELESS if trial.p50_ms > P99_LIMIT_MS else _SLOW for trial in these if not trial.carried]
+    return _Votes(len(these) - len(against), sum(against))
 
 
-def _rates(tried: Sequence[Trial]) -> Iterator[tuple[float, list[bool]]]:
+def _rates(tried: Sequence[Trial]) -> Iterator[tuple[float, _Votes]]:
     for rate in dict.fromkeys(trial.rate for trial in tried):
         yield rate, _votes(tried, rate)
 
 
 def _refused(tried: Sequence[Trial]) -> float | None:
     """The lowest rate that was not carried."""
-    return min((rate for rate, votes in _rates(tried) if not _holds(votes)), default=None)
+    return min((rate for rate, votes in _rates(tried) if not votes.holds), default=None)
 
 
 def _carried(tried: Sequence[Trial]) -> float | None:
     """The highest carried rate below the lowest one that was not."""
     most = _refused(tried) or math.inf
-    return max((rate for rate, votes in _rates(tried) if _holds(votes) and rate < most), default=None)
+    return max((rate for rate, votes in _rates(tried) if votes.holds and rate < most), default=None)
