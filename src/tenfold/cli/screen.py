@@ -14,9 +14,10 @@ from typing import Any, TextIO
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 """The alternate screen, without a cursor, and with long lines cut instead of wrapped."""
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
-_BEGIN, _END = "\x1b[?2026h\x1b[H", "\x1b[J\x1b[?2026l"
+_BEGIN, _END = "\x1b[?2026h\x1b[H", "\x1b[?2026l"
 """One frame at a time, so that nothing flickers on terminals that know how; others ignore it."""
-_TO_EDGE = "\x1b[K"
+_ERASE = "\x1b[K"
+"""Erases to the edge. Before a line and not behind it: behind one that fills its row, the last character would go."""
 
 Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
@@ -31,7 +32,7 @@ def frame(lines: Sequence[str], footer: str, rows: int) -> str:
     if len(lines) > room:
         shown[-1] = f"... {len(lines) - room + 1} more lines: a taller window shows them"
     blank = [""] * (room - len(shown))
-    return _BEGIN + f"{_TO_EDGE}\r\n".join([*shown, *blank, footer]) + _TO_EDGE + _END
+    return _BEGIN + "\r\n".join(f"{_ERASE}{line}" for line in [*shown, *blank, footer]) + _END
 
 
 class Screen:

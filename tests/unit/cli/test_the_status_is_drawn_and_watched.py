@@ -114,22 +114,21 @@ def test_what_is_wrong_stands_where_no_window_cuts_it_off() -> None:
 
 
 def test_a_frame_fills_the_screen_from_the_top_with_the_footer_at_the_bottom() -> None:
-    text = frame(["a", "b"], "foot", 5)
-    assert text.startswith("\x1b[?2026h\x1b[H")
-    assert text.endswith("foot\x1b[K\x1b[J\x1b[?2026l")
-    assert [line.removesuffix("\x1b[K") for line in text[len("\x1b[?2026h\x1b[H") :].split("\r\n")][:4] == [
-        "a",
-        "b",
-        "",
-        "",
-    ]
+    assert rows_of(frame(["a", "b"], "foot", 5)) == ["a", "b", "", "", "foot"]
+
+
+def rows_of(text: str) -> list[str]:
+    """The rows of a frame; each is erased before it is written, so that none loses its last character."""
+    inner = text.removeprefix("\x1b[?2026h\x1b[H").removesuffix("\x1b[?2026l")
+    rows = inner.split("\r\n")
+    assert all(row.startswith("\x1b[K") for row in rows)
+    return [row.removeprefix("\x1b[K") for row in rows]
 
 
 def test_what_does_not_fit_into_a_frame_is_counted() -> None:
-    lines = frame([str(number) for number in range(10)], "foot", 5).split("\x1b[K\r\n")
-    assert lines[3] == "... 7 more lines: a taller window shows them"
-    assert len(lines) == 5
-    assert "foot" in frame(["a"], "foot", 1)
+    rows = rows_of(frame([str(number) for number in range(10)], "foot", 5))
+    assert rows == ["0", "1", "2", "... 7 more lines: a taller window shows them", "foot"]
+    assert rows_of(frame(["a"], "foot", 2)) == ["a", "foot"]
 
 
 # Looking again and again
