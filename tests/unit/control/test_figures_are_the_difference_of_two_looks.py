@@ -264,7 +264,8 @@ SERVER, SESSION = used(1, 0, 10.0), used(2, 1, 5.0)
         (tree(SERVER, SESSION), tree(used(9, 0, 0.1, began=MIDST)), 0.1),  # started anew
         (tree(SERVER, SESSION, used(3, 2, 1.0)), tree(used(1, 0, 10.0, 6.5)), 0.5),  # over one that ended too
         (tree(SERVER, used(4, 77, 8.0)), tree(used(1, 0, 10.2)), 0.2),  # another one's child: not in our account
-        (tree(SERVER, SESSION), tree(used(1, 0, 10.0)), 0.0),  # nobody waited for it: never below nothing
+        (tree(SERVER, SESSION), tree(used(1, 0, 10.4)), 0.4),  # overlooked, or nobody waited for it
+        (tree(SERVER, SESSION), tree(used(1, 0, 9.0)), 0.0),  # never below nothing
         ((), tree(SERVER), None),
         ((), (), None),
         (tree(SERVER), (), None),

@@ -33,14 +33,13 @@ FAMILY = """
 import subprocess, sys, threading
 def child():
     global kid
-    kid = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    kid = subprocess.Popen([sys.executable, "-c", "print(1, flush=True); input()"], stdin=-1, stdout=-1)
+    kid.stdout.readline()
 thread = threading.Thread(target=child)
 thread.start(); thread.join()
 print(kid.pid, flush=True)
 input()
-kid.communicate()
-print("alone", flush=True)
-input()
+kid.communicate(b"\n")
 """
 """A process that starts another one, in a thread of its own that has ended since."""
 
@@ -51,7 +50,7 @@ def family() -> Iterator[tuple[subprocess.Popen[str], int]]:
     assert process.stdout is not None
     kid = int(process.stdout.readline())
     yield process, kid
-    process.communicate("\n\n")
+    process.communicate("\n")
 
 
 def test_a_name_with_brackets_does_not_move_the_fields() -> None:
@@ -98,9 +97,12 @@ def test_the_cores_of_a_child_that_ended_are_found_at_its_parent() -> None:
 
 
 def test_one_process_counts_all_its_memory() -> None:
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    code = "print(1, flush=True); input()"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
     (one,) = tree_of(process.pid, children_of)
-    process.communicate()
+    process.communicate(b"\n")
     assert one.shared == 0
     assert one.memory > 1 << 20
 

@@ -73,26 +73,31 @@ def cpu_between(before: Sequence[ProcessLook], after: Sequence[ProcessLook], sin
     known = {_identity(one): one for one in before}
     if not after or (_identity(after[0]) not in known and after[0].began < since_ticks):
         return None
+    pairs = [(known.pop(_identity(one), None), one) for one in after]
+    counted = _waited_for(known.values(), after)
     seconds = 0.0
-    for one in after:
-        then = known.pop(_identity(one), None)
+    for then, one in pairs:
         if then is not None:
-            seconds += _used(one) - _used(then)
+            ended = one.ended_s - then.ended_s - counted.get(one.pid, 0.0)
+            seconds += one.cpu_s - then.cpu_s + max(0.0, ended)
         elif one.began >= since_ticks:
             seconds += _used(one)
-    return max(0.0, seconds - sum(_used(one) for one in _waited_for(known.values(), after)))
+    return max(0.0, seconds)
 
 
-def _waited_for(gone: Iterable[ProcessLook], after: Sequence[ProcessLook]) -> list[ProcessLook]:
-    """Those that ended and whose time went to one that still runs, perhaps over others that ended too."""
+def _waited_for(gone: Iterable[ProcessLook], after: Sequence[ProcessLook]) -> dict[int, float]:
+    """By who still runs: the seconds that were seen already of those that ended below it, perhaps over others that
+    ended too. Who was only overlooked (the kernel's list of children is made while they come and go) adds nothing to
+    its parent, so that nothing is taken from there."""
     runs, ended = {one.pid for one in after}, {one.pid: one for one in gone}
-    found = []
+    found: dict[int, float] = {}
     for one in ended.values():
         parent, seen = one.parent, {one.pid}
         while parent in ended and parent not in seen:
             seen.add(parent)
             parent = ended[parent].parent
-        found += [one] if parent in runs else []
+        if parent in runs:
+            found[parent] = found.get(parent, 0.0) + _used(one)
     return found
 
 
