@@ -125,7 +125,7 @@ def notes_of(node: Node) -> list[str]:
     notes = [_WORDS[node.health]] if node.health != "well" else []
     if node.says == SILENT:
         notes = ["silent"]
-    if not node.clients and node.health in ("well", "starting"):
+    if not node.clients and node.health == "well":
         notes.append("no clients")
     return notes
 
