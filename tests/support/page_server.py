@@ -73,6 +73,11 @@ class PageServer:
         for viewer in self._viewers:
             viewer.put(self._event())
 
+    def tell_of_a_move(self) -> None:
+        """Says to everybody who looks that a move has begun or ended."""
+        for viewer in self._viewers:
+            viewer.put(b"event: move\ndata: {}\n\n")
+
     def stand_still(self) -> None:
         """From now on pictures come with the same time."""
         self._step_us = 0

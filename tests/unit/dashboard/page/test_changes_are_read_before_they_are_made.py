@@ -85,6 +85,18 @@ def test_scaling_sends_the_numbers_that_were_chosen(page: Browser, server: PageS
     assert sent(server, "/api/do") == [{"to": "scale", "web": 5, "worker": 1}]
 
 
+def test_numbers_that_nobody_chose_follow_the_deployment(page: Browser, server: PageServer) -> None:
+    until(page, "document.getElementById('scale-web').value === '1'")
+    server.ladder = scenes.ladder(3, web=2)
+    server.tell_of_a_move()
+    until(page, "document.getElementById('scale-web').value === '2'")
+    click(page, "[data-key=scale-web1]")
+    server.ladder = scenes.ladder(3, web=4)
+    server.tell_of_a_move()
+    until(page, "document.querySelector('.rung.here .number').textContent === '3'")
+    assert page.property("#scale-web", "value") == "3", "what was chosen stays"
+
+
 def test_a_refusal_is_shown_with_what_to_do_next(page: Browser, server: PageServer) -> None:
     told = {"detail": "PostgreSQL is not installed.", "hint": "Run `tenfold doctor`.", "code": "TF-ENGINE-MISSING"}
     server.posts["/api/plan"] = lambda body: (409, told)
@@ -107,7 +119,7 @@ def test_a_page_of_an_earlier_start_fetches_its_token_anew(page: Browser, server
 def test_while_a_move_runs_its_stages_are_seen_and_nothing_else_begins(page: Browser, server: PageServer) -> None:
     server.show(scenes.moving("copy"))
     until(page, "!document.getElementById('move').hidden")
-    assert "18,300 rows of 52,000 rows" in page.text("#move")
+    assert "18,300 of 52,000 rows" in page.text("#move")
     assert page.script("return document.querySelectorAll('.stage.done').length") == 4
     assert page.text(".stage.now").startswith("Copies the rows")
     until(page, "document.querySelector('[data-key=climb]').disabled")

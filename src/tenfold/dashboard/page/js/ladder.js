@@ -9,8 +9,12 @@ const MOST = 64;
 /** The steps in `root` and the other commands in `more`; `done()` after something was begun. */
 export class Ladder {
   constructor(root, more, readOnly, done) {
-    Object.assign(this, { root, more, readOnly, done });
-    this.busy = this.wayBack = false;
+    Object.assign(this, { root, more, readOnly });
+    this.done = () => {
+      this.touched = false;
+      done();
+    };
+    this.busy = this.wayBack = this.touched = false;
     this.state = "running";
   }
 
@@ -18,7 +22,7 @@ export class Ladder {
   draw(ladder) {
     this.ladder = ladder;
     this.readOnly = ladder.mode !== "full";
-    if (!this.editing()) this.wanted = { web: ladder.web, worker: ladder.workers };
+    if (!this.touched) this.wanted = { web: ladder.web, worker: ladder.workers };
     this.render();
   }
 
@@ -29,8 +33,9 @@ export class Ladder {
     if (this.ladder) this.render();
   }
 
-  editing() {
-    return this.wanted && this.ladder && (this.wanted.web !== this.ladder.web || this.wanted.worker !== this.ladder.workers);
+  /** Whether other numbers were chosen than there are. */
+  differs() {
+    return this.wanted.web !== this.ladder.web || this.wanted.worker !== this.ladder.workers;
   }
 
   render() {
@@ -73,7 +78,7 @@ export class Ladder {
     const rows = [this.counter("web", 1), this.counter("worker", 0)];
     const wish = { to: "scale", web: this.wanted.web, worker: this.wanted.worker };
     const go = this.button("scale", wish, t("scale"));
-    if (!this.editing()) go.disabled = true;
+    if (!this.differs()) go.disabled = true;
     return h("div", { class: "group" }, rows, h("p", { class: "buttons" }, go));
   }
 
@@ -83,6 +88,7 @@ export class Ladder {
     input.value = this.wanted[role];
     const change = (value) => {
       this.wanted[role] = Math.min(MOST, Math.max(least, Math.round(Number(value)) || 0));
+      this.touched = this.differs();
       this.render();
     };
     input.addEventListener("change", () => change(input.value));

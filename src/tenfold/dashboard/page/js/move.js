@@ -4,7 +4,7 @@ import { h, put, say, style } from "./dom.js";
 import { post } from "./api.js";
 import { confirm, logOf } from "./plan.js";
 import { explain, stageShort, titleWords } from "./moves.js";
-import { duration, number, size, t } from "./words.js";
+import { duration, knows, number, size, t } from "./words.js";
 
 /** The card in `root`. */
 export class MoveCard {
@@ -50,8 +50,9 @@ export class MoveCard {
       put(this.bar, { "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(part * 100) });
       style(this.bar.firstChild, "transform", `scaleX(${part.toFixed(3)})`);
     }
-    const amount = (value) => (unit === "bytes" ? size(value) : `${number(Math.round(value))} ${unitWords(unit)}`.trim());
-    const said = total ? [t("of", { done: amount(done), total: amount(total) })] : done ? [amount(done)] : [];
+    const count = (value) => (unit === "bytes" ? size(value) : number(Math.round(value)));
+    const whole = (value) => (unit === "bytes" ? size(value) : `${count(value)} ${unitWords(unit)}`.trim());
+    const said = total ? [t("of", { done: count(done), total: whole(total) })] : done ? [whole(done)] : [];
     if (left !== null && left !== undefined) said.push(t("left", { time: duration(Math.max(1, Math.round(left))) }));
     say(this.amount, said.join(" · "));
   }
@@ -75,7 +76,7 @@ export class MoveCard {
   }
 }
 
-const unitWords = (unit) => (unit === "rows" ? t("unit.rows") : unit);
+const unitWords = (unit) => (knows(`unit.${unit}`) ? t(`unit.${unit}`) : unit);
 
 /** Says to those who hear the page what has changed between two pictures. */
 export function announce(before, picture) {

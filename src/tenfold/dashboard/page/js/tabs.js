@@ -8,6 +8,8 @@ import { duration, ms, number, t, time } from "./words.js";
 
 const NAMES = ["figures", "history", "requests", "proofs"];
 const REFRESH_MS = 10000;
+const FEW = 8; // requests of a kind that are shown at first
+const MANY = 100;
 
 /** The tabs in `root`. */
 export class Tabs {
@@ -97,17 +99,21 @@ export function table(heads, rows, none) {
   return h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))), h("tbody", {}, rows.map((row) => h("tr", {}, cells(row))))));
 }
 
+let all = false;
+
 async function showRequests(panel) {
   const { slow, failed } = await get("/api/requests");
+  const more = Math.max(slow.length, failed.length) > FEW
+    ? h("button", { type: "button", class: "plain small", "data-key": "more-requests", onclick: () => { all = !all; showRequests(panel); } }, t(all ? "requests.fewer" : "requests.all")) : null;
   exchange(panel, h("div", { class: "legend" }, PARTS.map((part) => h("span", { class: `key ${part}` }, t(`spent.${part}`)))),
-    h("h3", {}, t("requests.slow")), requests(slow, t("requests.none_slow")), h("h3", {}, t("requests.failed")), requests(failed, t("requests.none_failed")));
+    h("h3", {}, t("requests.slow")), requests(slow, t("requests.none_slow")), h("h3", {}, t("requests.failed")), requests(failed, t("requests.none_failed")), more ? h("p", { class: "buttons" }, more) : null);
 }
 
 const PARTS = ["gate", "database", "cache", "rest"];
 
 function requests(list, none) {
   const heads = ["when", "route", "node", "status", "took", "where"].map((name) => t(`requests.${name}`));
-  return table(heads, list.slice(0, 50).map((told) => [
+  return table(heads, list.slice(0, all ? MANY : FEW).map((told) => [
     time(told.ended_us), h("code", {}, `${told.method} ${told.route}`), told.node, told.error ? `${told.status} ${told.error}` : String(told.status), ms(told.took_ms), where(told),
   ]), none);
 }
