@@ -54,10 +54,10 @@ def _refused(host: str, error: OSError) -> UsageError:
 
 def rules_of(place: Place, wanted: DashboardMap) -> Rules:
     """What holds for this dashboard; its secrets are made the first time."""
-    secrets, loopback = Secrets(place.state / "secrets"), is_loopback(wanted.host)
+    kept, loopback = Secrets(place.state / "secrets"), is_loopback(wanted.host)
     machine = {socket.gethostname(), socket.getfqdn()} if not loopback else set()
-    token = "" if loopback else secrets.ensure(TOKEN)
-    return Rules(wanted.mode, loopback, names_of(wanted.host, machine), secrets.ensure(KEY), token)
+    token = "" if loopback else kept.ensure(TOKEN)
+    return Rules(wanted.mode, loopback, names_of(wanted.host, machine), kept.ensure(KEY), token)
 
 
 def address_of(listener: socket.socket) -> str:
