@@ -18,7 +18,7 @@ class TenfoldError(Exception):
 
     `code` is stable and documented (`TF-...`), `status` is the HTTP status when the error reaches a client,
     `public` says whether an HTTP client is told more than the title and the code: `for_clients`, and the hint.
-    `outside` is the sentence for clients where the message, which logs and terminals show, names tables, files, servers.
+    `outside` is the sentence for clients where the message, which logs and terminals show, names tables or servers.
     `replayable` whether the very same work, begun anew in a moment, may succeed because what failed it is passing (a
     database server that went away, an old map): surely not applied, and the web process may run its request again.
     """

@@ -100,7 +100,10 @@ def test_a_conflict_names_its_columns_to_the_log_and_not_to_clients(kit: Kit, tm
     async def work() -> None:
         async with opened(kit, tmp_path, database):
             await open_account("anna", 1)
-            for refused, column in ((open_account("anna", 1), "accounts.owner"), (open_account("otto", None), "balance")):
+            for refused, column in (
+                (open_account("anna", 1), "accounts.owner"),
+                (open_account("otto", None), "balance"),
+            ):
                 with pytest.raises(Conflict) as caught:
                     await refused
                 assert column in str(caught.value)
