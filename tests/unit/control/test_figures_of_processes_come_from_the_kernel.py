@@ -39,7 +39,7 @@ thread = threading.Thread(target=child)
 thread.start(); thread.join()
 print(kid.pid, flush=True)
 input()
-kid.communicate(b"\n")
+kid.communicate(b"1")
 """
 """A process that starts another one, in a thread of its own that has ended since."""
 
@@ -119,7 +119,7 @@ def test_time_since_boot_has_the_unit_of_starts() -> None:
     process.wait()
     assert one is not None
     assert one.began <= now + 1
-    assert now - one.began < 500
+    assert now - one.began < 60_000
 
 
 # Caps
