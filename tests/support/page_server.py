@@ -61,7 +61,7 @@ class PageServer:
         class Handler(_Handler):
             page = outer
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._http = _Http(("127.0.0.1", port), Handler)
         self._http.daemon_threads = True
         self.port = int(self._http.server_address[1])
         self.url = f"http://127.0.0.1:{self.port}"
@@ -106,6 +106,11 @@ class PageServer:
         """Listens again on the same port, with another token, as a server does that was started anew."""
         self.token = "token-2"
         self._start(self.port)
+
+
+class _Http(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that went to another page hangs up; nobody needs to know."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -31,11 +31,11 @@ export function layout(picture, width, lanes = 0) {
   const rows = rowsOf(picture, boxes, room, narrow);
   const axis = axisOf(rows, room);
   let y = 6;
-  for (const row of rows) {
-    const height = Math.max(...row.main.map((box) => box.h), ...row.side.map((box) => box.h - 2 * OVERHANG));
+  rows.forEach((row, at) => {
+    const height = heightOf(row, rows[at - 1], rows[at + 1]);
     placeRow(row, axis, y, height);
     y += height + between;
-  }
+  });
   const tiers = [...boxes.values()];
   const lane = Math.max(...tiers.map((box) => box.x + box.w)) + LANE;
   const made = routes(picture, boxes, { width, narrow, tiers, lane });
@@ -47,7 +47,7 @@ export function layout(picture, width, lanes = 0) {
 function frame(tier, picture, width, narrow) {
   if (tier.role === "users") return { tier, role: tier.role, w: 130, h: 52, nodes: [], kind: "users" };
   const pad = narrow ? 11 : PAD;
-  const most = roomFor(tier, picture, width, narrow) - 2 - 2 * pad;
+  const most = roomFor(tier, picture, width, narrow) - (narrow ? 8 : 2) - 2 * pad;
   const [kind, size] = sizeOf(tier, most, narrow);
   const cols = Math.max(1, Math.min(tier.nodes.length, Math.floor((most + size.gap) / (size.w + size.gap))));
   const rows = Math.max(1, Math.ceil(tier.nodes.length / cols));
@@ -111,6 +111,12 @@ function axisOf(rows, width) {
   const left = Math.max(...rows.map((row) => wide(row.main) / 2));
   const right = Math.max(...rows.map((row) => wide(row.main) / 2 + row.side.reduce((sum, box) => sum + box.w + APART, 0)));
   return (width - left - right) / 2 + left;
+}
+
+/** What stands beside may reach out of its row where nothing is above and below it. */
+function heightOf(row, above, below) {
+  const free = [above, below].every((other) => !other || wide(other.main) / 2 <= wide(row.main) / 2 + APART - GAP);
+  return Math.max(...row.main.map((box) => box.h), ...row.side.map((box) => box.h - (free ? 2 * OVERHANG : 0)));
 }
 
 function placeRow({ main, side }, axis, y, height) {

@@ -138,7 +138,7 @@ function room(part, at) {
   const figure = s("text", { class: "part-line", x: left, y: at.h / 2 + 15 });
   const element = s("g", { transform: `translate(${at.x} ${at.y})` }, s("rect", { width: at.w, height: at.h, rx: 9 }));
   if (!slim) element.append(place(21, at.h / 2, s("g", { transform: "scale(.72)" }, icon(part.kind))));
-  element.append(label, figure);
+  element.append(label, figure, s("path", { class: "part-gate", d: `M${at.w / 2 - 17}-9h34` }));
   const update = (now) => {
     set(element, "class", `part ${now.kind} ${now.health}${now.gate === "held" ? " held" : ""}`);
     say(label, t(`part.${now.kind}`));
