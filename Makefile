@@ -5,7 +5,7 @@ HOURS ?= 1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test check bench prove soak clean install
+.PHONY: help up down test check bench prove soak tour clean install
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ prove: install ## the long proofs: processes killed 100 times, on steps 1 and 3,
 
 soak: install ## the same proof over and over: make soak HOURS=8
 	@TENFOLD_SOAK_HOURS=$(HOURS) $(BIN)/python -m pytest -m long -rs tests/cluster
+
+tour: install ## watch a service grow step by step under load, on a copy of its own (minutes; as root with small machines)
+	@$(BIN)/tenfold tour $(if $(YES),--yes)
 
 clean: down ## stop everything, remove .venv and what tools left behind (data in .tenfold stays)
 	@rm -rf .venv .venv.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -158,7 +158,6 @@ def _toured(order: Order, words: Words, voice: Speaker, out: Path, *, keep: bool
             voice.say(words("starting"))
             stage.up(voice.live)
             ran = Running(stage, order, voice=voice, words=words, clock=SYSTEM_CLOCK, randomness=SYSTEM_RANDOMNESS)
-            ran.say_first()
             uvloop.run(cancelled_by_signals(_hangups_too(ran.lead(caps))))
         finally:
             _no_more_interrupts()  # a second Ctrl-C would leave half of it behind

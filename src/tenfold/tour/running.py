@@ -27,6 +27,7 @@ from tenfold.tour.traffic import Traffic
 from tenfold.tour.words import Words
 
 _NICE = -5
+_PAGE_LIMIT_S = 5.0
 _OVERHEAD_S = 25.0
 """What a step takes besides its search: the climb, and overloaded trials that end late."""
 
@@ -50,7 +51,7 @@ class Running:
         """Whether it was cancelled."""
         self._error = False
 
-    def say_first(self) -> None:
+    async def _say_first(self) -> None:
         """What is going to happen, and where it can be watched."""
         words, order, say = self._words, self._order, self._voice.say
         say(words("intro", service=self._stage.service))
@@ -58,18 +59,29 @@ class Running:
             say(words("intro.capped", parts=words.parts(order.parts)))
         else:
             say(words("intro.uncapped", most=MOST_UNCAPPED))
-        page = page_words(Deployment(self._stage.place).facts_with_page().get("dashboard"))
-        if page:
+        if page := await self._page():
             say(words("intro.page", page=page))
         stops = 1 + len(order.steps()) + bool(order.web and order.parts)
         say(words("intro.time", minutes=max(1, round(stops * (order.seconds + _OVERHEAD_S) / 60))))
         say()
+
+    async def _page(self) -> str:
+        """Where the picture is; empty where there is none. It starts after the service, and is waited for a little."""
+        deployment, until = Deployment(self._stage.place), self._clock.monotonic() + _PAGE_LIMIT_S
+        while True:
+            page = (await asyncio.to_thread(deployment.facts_with_page)).get("dashboard")
+            if page is None or page.get("address"):
+                return page_words(page)
+            if self._clock.monotonic() > until:
+                return ""
+            await asyncio.sleep(0.2)
 
     async def lead(self, caps: Caps) -> None:
         """The tour. It ends early when it is cancelled, or when something fails that `tour.partial` then names."""
         capping = asyncio.create_task(self._capped(caps))
         _first_in_line()
         try:
+            await self._say_first()
             await self._guide.lead()
         except asyncio.CancelledError:
             task = asyncio.current_task()

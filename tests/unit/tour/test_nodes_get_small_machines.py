@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import style_law
 
 from tenfold.tour import caps as capping
 from tenfold.tour.capping import PARTS, small_machines
@@ -43,6 +44,13 @@ def test_nodes_that_serve_are_capped_once_they_are_ready_and_nobody_else() -> No
         ("db-1", 7, PARTS["database"]),
         ("worker-1", 7, PARTS["worker"]),
     ]
+
+
+def test_the_page_about_the_tour_says_the_parts_that_nodes_get() -> None:
+    page = (style_law.ROOT / "docs" / "tour.md").read_text("utf-8")
+    for role, part in PARTS.items():
+        names = {"database": "database server", "web": "web server, worker", "worker": "web server, worker"}
+        assert f"| {names.get(role, role)} | {part * 100:g} % |" in page
 
 
 @pytest.mark.root
