@@ -111,9 +111,9 @@ function drawFrame(group, box, picture, narrow) {
   set(group, "class", `frame ${box.tier.health} ${box.role}`);
   if (box.role === "users") return drawUsers(group.children, box, picture, narrow);
   put(first, { x: box.x, y: box.y, width: box.w, height: box.h });
-  put(title, { x: box.x + 18, y: box.y + box.h - 10, "text-anchor": "start" });
+  put(title, { x: box.x + (narrow ? 12 : 18), y: box.y + box.h - 10, "text-anchor": "start" });
   say(title, titleOf(box));
-  put(more, { x: box.x + box.w - 18, y: box.y + box.h - 10, "text-anchor": "end" });
+  put(more, { x: box.x + box.w - (narrow ? 12 : 18), y: box.y + box.h - 10, "text-anchor": "end" });
   say(more, moreOf(box));
   set(more, "visibility", measured(title) + measured(more) + 48 > box.w ? "hidden" : null);
   return undefined;

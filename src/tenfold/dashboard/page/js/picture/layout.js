@@ -47,7 +47,7 @@ export function layout(picture, width, lanes = 0) {
 function frame(tier, picture, width, narrow) {
   if (tier.role === "users") return { tier, role: tier.role, w: 130, h: 52, nodes: [], kind: "users" };
   const pad = narrow ? 11 : PAD;
-  const most = roomFor(tier, picture, width, narrow) - (narrow ? 8 : 2) - 2 * pad;
+  const most = roomFor(tier, picture, width, narrow) - 2 - 2 * pad;
   const [kind, size] = sizeOf(tier, most, narrow);
   const cols = Math.max(1, Math.min(tier.nodes.length, Math.floor((most + size.gap) / (size.w + size.gap))));
   const rows = Math.max(1, Math.ceil(tier.nodes.length / cols));
@@ -55,7 +55,7 @@ function frame(tier, picture, width, narrow) {
   const even = packed ? cols : Math.max(1, Math.ceil(tier.nodes.length / rows));
   const inner = even * (size.w + size.gap) - size.gap;
   const top = packed ? PAD : FAN;
-  const w = Math.max(inner, Math.min(most, narrow ? 150 : 186)) + 2 * PAD;
+  const w = Math.max(inner, Math.min(most, narrow ? 150 : 186)) + 2 * pad;
   const h = top + rows * (size.h + size.gap) - size.gap + TITLE;
   const nodes = tier.nodes.map((node, at) => ({ node, tier, kind, role: tier.role, w: size.w, h: size.h, at, cols: even }));
   return { tier, role: tier.role, kind, w, h, top, inner, size, cols: even, nodes };
