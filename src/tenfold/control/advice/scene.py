@@ -148,14 +148,35 @@ class Scene:
 
     def uses(self, role: str) -> list[Use]:
         """The nodes of a tier, the fullest first; those whose processor time nobody knows are missing."""
-        names = {node.node for window in self.windows for node in window.of_role(role)}
-        found = [use for use in map(self._use, sorted(names)) if use is not None]
-        return sorted(found, key=lambda use: -use.share)
+        return self._uses.get(role, [])
 
     def of_node(self, name: str, value: Callable[[NodeFigures], float | None]) -> list[Sample]:
         """One value of a node in every window that has it."""
-        told = [(node, window.window_s) for window in self.windows if (node := window.node(name)) is not None]
+        told = self._seen.get(name, [])
         return [(found, seconds) for node, seconds in told if (found := value(node)) is not None]
+
+    @cached_property
+    def _seen(self) -> dict[str, list[tuple[NodeFigures, float]]]:
+        """Each node in all windows that have it, and for how long."""
+        found: dict[str, list[tuple[NodeFigures, float]]] = {}
+        for window in self.windows:
+            for node in window.nodes:
+                found.setdefault(node.node, []).append((node, window.window_s))
+        return found
+
+    @cached_property
+    def _names(self) -> dict[str, list[str]]:
+        """The names of the nodes of each tier."""
+        found: dict[str, list[str]] = {}
+        for name in sorted(self._seen):
+            found.setdefault(self._seen[name][-1][0].role, []).append(name)
+        return found
+
+    @cached_property
+    def _uses(self) -> dict[str, list[Use]]:
+        """How much each node of each tier uses; worked out once, because many rules ask."""
+        told = {role: [use for use in map(self._use, names) if use is not None] for role, names in self._names.items()}
+        return {role: sorted(uses, key=lambda use: -use.share) for role, uses in told.items()}
 
     def _use(self, name: str) -> Use | None:
         used = self.of_node(name, lambda node: node.cpu)
@@ -167,8 +188,7 @@ class Scene:
 
     def usual_of(self, role: str, value: Callable[[NodeFigures], float]) -> float:
         """What is usual at the node of a tier where it is most."""
-        names = {node.node for window in self.windows for node in window.of_role(role)}
-        return max((usual(self.of_node(name, value)) for name in names), default=0.0)
+        return max((usual(self.of_node(name, value)) for name in self._names.get(role, [])), default=0.0)
 
     @cached_property
     def disk_busy(self) -> float:
