@@ -29,7 +29,7 @@ from tenfold.core.randomness import SYSTEM_RANDOMNESS
 from tenfold.topology.steps import find_step, highest_existing
 from tenfold.tour.capping import PARTS
 from tenfold.tour.caps import Caps, possible
-from tenfold.tour.chart import chart, wrapped
+from tenfold.tour.chart import chart, columns, wrapped
 from tenfold.tour.guide import Order
 from tenfold.tour.report import leave
 from tenfold.tour.running import Running
@@ -55,6 +55,11 @@ class Speaker:
         """A line, or a paragraph."""
         self._clear()
         click.echo("\n".join(wrapped(text, min(_WIDTH, shutil.get_terminal_size().columns - 1))), err=self.on_err)
+
+    def head(self, text: str) -> None:
+        """A heading, with room above it."""
+        self._clear()
+        click.echo(f"\n{click.style(text, bold=True)}\n{'─' * columns(text)}", err=self.on_err)
 
     def live(self, text: str) -> None:
         """A line that the next one replaces; only on a terminal."""

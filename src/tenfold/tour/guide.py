@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tenfold.control.advice.levels import LEAST_S
 from tenfold.control.figures.model import Figures
 from tenfold.control.installing import install, install_offer
 from tenfold.control.place import Place
@@ -48,6 +49,10 @@ class Voice(Protocol):
 
     def say(self, text: str = "") -> None:
         """A line."""
+        ...
+
+    def head(self, text: str) -> None:
+        """A heading."""
         ...
 
     def live(self, text: str) -> None:
@@ -93,6 +98,13 @@ def roles_of(current: Map) -> dict[str, int]:
     """How many nodes of each role there are, the database server among them. Pure."""
     nodes = Counter(node.role for node in current.nodes)
     return {**nodes, **({"database": 1} if current.database.server else {})}
+
+
+def near(seen: Sequence[tuple[float, Figures]], rate: float) -> list[Figures]:
+    """The figures of trials near a rate and above; of all trials when those are too few seconds. Pure."""
+    found = [figures for tried, figures in seen if tried >= rate * NEAR]
+    enough = sum(figures.window_s for figures in found) >= 2 * LEAST_S
+    return found if enough else [figures for _, figures in seen]
 
 
 class Guide:
@@ -213,7 +225,7 @@ class Guide:
         self._voice.say(self._words("searching", p99=P99_LIMIT_MS, ok=OK_LEAST * 100))
         tried, seen = await self._search(plan)
         answer = found(plan, tried)
-        near = [each for rate, each in seen if answer is None or rate >= answer.rate * NEAR]
+        rate = answer.rate if answer else 0.0
         current = self._place.read_map()
         assert current is not None, "it runs"
         whole = Stop(
@@ -221,12 +233,12 @@ class Guide:
             stop.slug,
             wide=stop.wide,
             roles=roles_of(current),
-            rate=answer.rate if answer else 0.0,
+            rate=rate,
             p50_ms=answer.p50_ms if answer else 0.0,
             p99_ms=answer.p99_ms if answer else 0.0,
             at_least=answer.at_least if answer else False,
             trials=tuple(tried),
-            advice=self._looking.advice(near),
+            advice=self._looking.advice(near(seen, rate)),
             climb=stop.climb,
         )
         self.stops.append(whole)
@@ -247,8 +259,7 @@ class Guide:
     # What is said
 
     def _explain(self, stop: Stop) -> None:
-        self._voice.say()
-        self._voice.say(self._words.title(stop))
+        self._voice.head(self._words.title(stop))
         for heading, text in self._words.explained(stop.step, wide=stop.wide):
             self._voice.say(f"{heading}: {text}")
         self._voice.say()

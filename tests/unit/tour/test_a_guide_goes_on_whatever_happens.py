@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tours import ADVICE, trial
 
+from tenfold.control.figures.model import Figures, Machine
 from tenfold.control.place import Place
 from tenfold.core.clock import ManualClock
 from tenfold.core.errors import TenfoldError, UsageError
@@ -75,6 +76,9 @@ class Said:
         self.lines: list[str] = []
 
     def say(self, text: str = "") -> None:
+        self.lines.append(text)
+
+    def head(self, text: str) -> None:
         self.lines.append(text)
 
     def live(self, text: str) -> None: ...
@@ -182,6 +186,16 @@ def test_without_caps_the_load_stays_small_and_nothing_is_spread() -> None:
     order = Order(60.0, 3, 4, {})
     assert order.most == guide.MOST_UNCAPPED
     assert Order(60.0, 3, 4, {"web": 0.1}).most == guide.MOST_CAPPED
+
+
+def test_advice_rests_on_the_trials_near_the_rate_or_on_all_when_those_are_few() -> None:
+    def seconds(count: int) -> list[Figures]:
+        return [Figures(at, 1.0, Machine()) for at in range(count)]
+
+    low, high = [(100.0, each) for each in seconds(20)], [(200.0, each) for each in seconds(8)]
+    assert guide.near([*low, *high], 200.0) == seconds(8)
+    assert guide.near([*low, *high], 250.1) == [*seconds(20), *seconds(8)], "nothing so high was tried"
+    assert guide.near([*low, *high[:7]], 200.0) == [*seconds(20), *seconds(7)]
 
 
 def test_a_step_gets_about_its_seconds() -> None:
