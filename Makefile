@@ -5,7 +5,7 @@ HOURS ?= 1
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test check bench prove soak tour clean install
+.PHONY: help up down test check docs bench prove soak tour clean install
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,12 @@ check: install ## ruff, mypy --strict, the import law, the style law (under a mi
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -p no:cacheprovider tests/style
+
+docs: install ## make a site of the pages in build/site, and look at every link of it
+	@$(BIN)/python -m pip install -q --no-input --editable ".[docs]"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@$(BIN)/python scripts/check_site.py build/site
+	@echo "The site is build/site/index.html"
 
 bench: install ## install the peers, and measure them in the same run
 	@$(BIN)/python -m pip install -q --no-input --editable ".[bench]"
