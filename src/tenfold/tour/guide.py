@@ -237,6 +237,7 @@ class Guide:
             p50_ms=answer.p50_ms if answer else 0.0,
             p99_ms=answer.p99_ms if answer else 0.0,
             at_least=answer.at_least if answer else False,
+            sure=answer.sure if answer else True,
             trials=tuple(tried),
             advice=self._looking.advice(near(seen, rate)),
             climb=stop.climb,

@@ -66,9 +66,9 @@ class Climb(msgspec.Struct, frozen=True):
 class Stop(msgspec.Struct, frozen=True):
     """One place of the tour: a step, and what it carried.
 
-    `rate` is the highest rate that was carried, with its percentiles; `at_least` when the load had no more to send.
-    `roles` counts the nodes; `wide`: the same step as before with more web servers. `not_run` says why the step was not
-    taken; then nothing else is known of it.
+    `rate` is the highest rate that was carried, with its percentiles; `at_least` when the load had no more to send,
+    `sure` when it was carried twice. `roles` counts the nodes; `wide`: the same step as before with more web servers.
+    `not_run` says why the step was not taken; then nothing else is known of it.
     """
 
     step: int
@@ -79,6 +79,7 @@ class Stop(msgspec.Struct, frozen=True):
     p50_ms: float = 0.0
     p99_ms: float = 0.0
     at_least: bool = False
+    sure: bool = True
     trials: tuple[Trial, ...] = ()
     advice: Advice | None = None
     climb: Climb | None = None

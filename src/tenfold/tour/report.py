@@ -66,7 +66,7 @@ def _row(words: Words, stop: Stop) -> str:
     name = f'<th scope="row">{stop.step} · {escape(words.label(stop))}</th>'
     if stop.not_run:
         return f'<tr>{name}<td colspan="6" class="absent">{escape(words("report.not_run"))}</td></tr>'
-    nodes = ", ".join(f"{count} {role}" for role, count in stop.roles.items())
+    nodes = ", ".join(f"{count}\u00a0×\u00a0{role}" for role, count in stop.roles.items())
     rate = (f"{words('report.at_least')} " if stop.at_least else "") + shown(stop.rate)
     cells = [nodes, rate, shown(round(stop.p99_ms)), *_climbed(stop.climb)]
     return f"<tr>{name}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
@@ -75,7 +75,11 @@ def _row(words: Words, stop: Stop) -> str:
 def _climbed(climb: Climb | None) -> list[str]:
     if climb is None:
         return ["", "", ""]
-    return [f"{shown(round(climb.held_ms))} ms", f"{climb.failed} / {shown(climb.load.sent)}", f"{climb.took_s:g} s"]
+    return [
+        f"{shown(round(climb.held_ms))}\u00a0ms",
+        f"{climb.failed}\u00a0/\u00a0{shown(climb.load.sent)}",
+        f"{climb.took_s:g}\u00a0s",
+    ]
 
 
 def _section(words: Words, stops: tuple[Stop, ...], at: int) -> str:
@@ -131,7 +135,8 @@ def _later(words: Words, stops: tuple[Stop, ...]) -> str:
         return ""
     told = "".join(
         f'<li value="{step.number}"><strong>{escape(words(f"step.{step.number}.title"))}.</strong> '
-        f"{escape(words(f'step.{step.number}.what'))} {escape(words(f'step.{step.number}.due'))}</li>"
+        f"{escape(words(f'step.{step.number}.what'))} <em>{escape(words('due'))}:</em> "
+        f"{escape(words(f'step.{step.number}.due'))}</li>"
         for step in later
     )
     title, text = escape(words("later")), escape(words("later.text"))

@@ -28,7 +28,7 @@ from tenfold.tour.words import Words
 
 _NICE = -5
 _PAGE_LIMIT_S = 5.0
-_OVERHEAD_S = 25.0
+_OVERHEAD_S = 35.0
 """What a step takes besides its search: the climb, and overloaded trials that end late."""
 
 

@@ -61,7 +61,10 @@ def next_rate(plan: Plan, tried: Sequence[Trial]) -> float | None:
     if low is None:
         lower = _bounded(plan, (high or plan.first) / plan.grow**2)
         return lower if high is not None and lower < high else None
-    return _between(plan, low, high) or (low if _votes(tried, low).open else None)
+    unsure = low if _votes(tried, low).open else None
+    if unsure and len(tried) - void == plan.trials - 1:  # the last one is for the answer
+        return unsure
+    return _between(plan, low, high) or unsure
 
 
 def _between(plan: Plan, low: float, high: float | None) -> float | None:

@@ -72,7 +72,8 @@ class Words:
         """What it carries, in a sentence."""
         if not stop.rate:
             return self("carries.nothing")
-        return self("carries.at_least" if stop.at_least else "carries", rate=stop.rate, p99=stop.p99_ms)
+        found = self("carries.at_least" if stop.at_least else "carries", rate=stop.rate, p99=stop.p99_ms)
+        return found if stop.sure else f"{found} {self('carries.once')}"
 
     def compared(self, stop: Stop, before: Stop | None) -> str:
         """How that compares with the place before; empty when there is nothing to compare."""

@@ -14,6 +14,7 @@ import pytest
 from tenfold.cli.new import scaffold
 from tenfold.control.place import Place
 from tenfold.core.errors import TenfoldError
+from tenfold.engines.postgres.home import Home
 from tenfold.hosts.identity import identity_of
 from tenfold.tour import stage
 from tenfold.tour.stage import NOTE, PREFIX, borrowed, sweep
@@ -62,6 +63,21 @@ def test_a_tour_that_fails_leaves_nothing_either(folder: Path) -> None:
     with pytest.raises(TenfoldError), borrowed(bundled, keep=False):
         raise TenfoldError("It fails.")
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="not run: only root has its data elsewhere")
+def test_the_data_of_its_database_server_goes_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = folder / "elsewhere"
+    (elsewhere / "data").mkdir(parents=True)
+    seen: list[tuple[Path, str]] = []
+    monkeypatch.setattr(stage, "home_of", lambda state, name: seen.append((state, name)) or Home(elsewhere))
+    with borrowed(bundled, keep=True) as found:
+        pass
+    assert (seen, elsewhere.exists()) == ([], True)
+    with borrowed(bundled, keep=False) as found:
+        pass
+    assert (seen, elsewhere.exists()) == ([(found.place.state, "shortener")], False)
 
 
 def test_what_is_kept_is_not_swept_away_later(folder: Path) -> None:

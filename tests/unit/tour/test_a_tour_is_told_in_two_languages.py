@@ -106,6 +106,13 @@ def test_a_step_that_carries_less_says_so() -> None:
     assert "where it is full" in words.compared(stop(3, 10.0, roles={"web": 2}), two)
 
 
+def test_what_was_carried_once_is_said_to_be_so() -> None:
+    words = Words("en")
+    assert "once" not in words.carried(stop(1, 100.0))
+    assert "It was carried once: the search ended" in words.carried(stop(1, 100.0, sure=False))
+    assert "none of the rates" in words.carried(stop(1, 0.0))
+
+
 def test_what_was_seen_of_a_climb_names_what_failed_and_what_was_held() -> None:
     words = Words("en")
     assert STOPS[1].climb is not None

@@ -64,6 +64,14 @@ def test_an_answer_was_carried_twice() -> None:
     assert next_rate(PLAN, [*tried, slow, slow]) not in (None, 114.0)
 
 
+def test_the_last_trial_is_for_the_answer() -> None:
+    bad = trial(120.0, 3000.0)
+    tried = [trial(80.0), bad, bad, trial(98.0)]
+    assert next_rate(Plan(80.0, 3000.0, 5), tried) == 98.0
+    assert next_rate(Plan(80.0, 3000.0, 6), tried) not in (None, 98.0)
+    assert next_rate(Plan(80.0, 3000.0, 5), [*tried, trial(98.0)]) is None
+
+
 def test_one_bad_second_in_five_does_not_lead_it_astray() -> None:
     answers = []
     for seed in range(60):
