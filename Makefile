@@ -29,7 +29,7 @@ check: install ## ruff, mypy --strict, the import law, the style law (under a mi
 
 docs: install ## make a site of the pages in build/site, and look at every link of it
 	@$(BIN)/python -m pip install -q --no-input --editable ".[docs]"
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@$(BIN)/python scripts/check_site.py build/site
 	@echo "The site is build/site/index.html"
 

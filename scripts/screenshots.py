@@ -64,16 +64,16 @@ def take_all(page: Page, browser: Browser, folder: Path) -> None:
 
 
 def change(page: Page, body: dict[str, Any]) -> None:
-    """A change, to its end."""
+    """A change, to the end of its last move."""
     before = len(page.get("/api/ladder")["history"])
-    page.post("/api/do", body)
+    moves = 1 + len(page.post("/api/do", body)["then"])
 
-    def over() -> bool:
-        history = page.get("/api/ladder")["history"]
-        return len(history) > before and not page.get("/api/picture")["move"]
+    def results() -> list[str]:
+        newest_first = [move["result"] for move in page.get("/api/ladder")["history"]]
+        return newest_first[: len(newest_first) - before]
 
-    until(over, LIMIT_S)
-    assert page.get("/api/ladder")["history"][0]["result"] == "finished", body
+    until(lambda: len(results()) == moves and all(results()), LIMIT_S)
+    assert set(results()) == {"finished"}, body
 
 
 def take(page: Page, browser: Browser, path: Path, *, scheme: str = "light", calm_s: float = CALM_S) -> None:

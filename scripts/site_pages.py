@@ -24,6 +24,7 @@ MOVED = {
     "docs/decisions": "decisions/index.md",
 }
 """What is elsewhere in the site than in the project; the rest of docs/ keeps its place."""
+LANGUAGES = {"ko.md": "ko"}
 DECISIONS = "# Decisions\n\nOne short page for each choice that a reader would question.\n\n"
 
 _LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
@@ -93,3 +94,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if place == MOVED["docs/decisions"]:
         return markdown
     return states_as_table(linked(markdown, origin_of(place)))
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Says the language of a page that is not in English, for those who hear it and for how its lines are broken."""
+    language = LANGUAGES.get(page.file.src_uri, "en")
+    return output.replace('<html lang="en"', f'<html lang="{language}"', 1)

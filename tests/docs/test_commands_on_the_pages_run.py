@@ -25,7 +25,7 @@ from tenfold.testing import running
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("services/*/*.md")]
-LONG = ("make test", "make check", "make bench", "make prove", "make soak", "make clean")
+LONG = ("make test", "make check", "make docs", "make bench", "make prove", "make soak", "make clean")
 COPIED = ("Makefile", "scripts", "pyproject.toml", "services", "src")
 LIMIT_S = 120
 
