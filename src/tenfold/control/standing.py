@@ -90,7 +90,7 @@ def facts_from(place: Place, current: Map | None, heard: Heard) -> Facts:
     children = heard.children if heard.keeper else ()
     return {
         "service": current.service if current else None,
-        "state": _state(heard.keeper, controller, [*nodes, *workers, *balancers], current),
+        "state": _state(heard, controller, [*nodes, *workers, *balancers], current),
         "address": address_of(current) if current and nodes else None,
         "step": current.step if current else None,
         "epoch": current.epoch if current else None,
@@ -226,14 +226,29 @@ def _database(current: Map | None) -> Facts | None:
     return {"backend": database.backend, "where": where, "gate": database.gate, "way_back": database.way_back}
 
 
-def _state(keeper: Facts | None, controller: Facts | None, nodes: list[Facts], current: Map | None) -> str:
-    if keeper is None:
+def _state(heard: Heard, controller: Facts | None, nodes: list[Facts], current: Map | None) -> str:
+    if heard.keeper is None:
         return "degraded" if nodes else "stopped"
     if controller is not None and controller["state"] in ("starting", "failed"):
         return str(controller["state"])
     ready = {node["node"] for node in nodes if node["ready"]}
     wanted = {node.name for node in current.nodes if node.traffic == "on"} if current else set()
+    if heard.move is not None:
+        wanted -= _moved(wanted, heard.children)
     return "running" if ready and ready >= wanted and controller is not None else "degraded"
+
+
+def _moved(wanted: set[str], children: Sequence[Facts]) -> set[str]:
+    """The nodes that the open move is just starting (in the map, and not yet ready in their first life) or stopping.
+
+    One that has ended by itself is none of them: a move may not hide what is broken.
+    """
+    known = {str(fact["node"]): fact for fact in children}
+    return {name for name in wanted if name not in known or _begins(known[name]) or known[name]["state"] == "stopping"}
+
+
+def _begins(fact: Facts) -> bool:
+    return bool(fact["state"] == "starting" and not fact["restarts"])
 
 
 def dialable(host: str) -> str:
