@@ -16,7 +16,7 @@ from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.files import allow_many_descriptors
 from tenfold.core.randomness import SYSTEM_RANDOMNESS
-from tenfold.prove.checkers.availability import quantile
+from tenfold.prove.checkers.availability import failure, quantile
 from tenfold.prove.history import Operation, Status
 from tenfold.prove.load import Load, Reached
 from tenfold.prove.run import make_workload
@@ -26,23 +26,40 @@ PERCENTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999))
 
 
 class _Tally:
-    """Outcomes and latencies, of the last second and of all."""
+    """Outcomes and latencies, of the last second and of all.
+
+    A request that the service answers with a refusal (a transfer of more than there is in the account) did not fail.
+    """
 
     def __init__(self) -> None:
         self.outcomes: collections.Counter[str] = collections.Counter()
         self.latencies: list[int] = []
+        self.refused = self.failed = 0
         self._seen = 0
 
     def add(self, operation: Operation) -> None:
         self.outcomes[operation.status.value] += 1
         if operation.status is Status.OK:
             self.latencies.append(operation.latency_us)
+        elif failure(operation) is None:
+            self.refused += 1
+        else:
+            self.failed += 1
 
     def second(self) -> str:
         recent = sorted(self.latencies[self._seen :])
         self._seen = len(self.latencies)
-        others = sum(count for name, count in self.outcomes.items() if name != "ok")
-        return f"{len(recent):>6} ok/s   p99 {quantile(recent, 0.99) / 1000:8.1f} ms   {others} not ok so far"
+        return f"{len(recent):>6} ok/s   p99 {quantile(recent, 0.99) / 1000:8.1f} ms   {self._others()} so far"
+
+    def total(self) -> str:
+        """How all of them ended."""
+        if not self.outcomes:
+            return "nothing was sent"
+        return f"{len(self.latencies)} ok, {self._others()}"
+
+    def _others(self) -> str:
+        by_rule = f"{self.refused} refused by a rule of the service, " if self.refused else ""
+        return f"{by_rule}{self.failed} failed"
 
 
 @click.command()
@@ -104,7 +121,7 @@ def _tell(tally: _Tally, reached: Reached | None, rate: float, as_json: bool) ->
     if as_json:
         click.echo(json.dumps(figures))
         return
-    click.echo(", ".join(f"{count} {name}" for name, count in sorted(tally.outcomes.items())) or "nothing was sent")
+    click.echo(tally.total())
     click.echo("   ".join(f"{name} {value:.1f} ms" for name, value in figures["ms"].items()))
     if reached is not None and reached.rate < rate * 0.95:
         click.echo(f"This machine sent {reached.rate:.0f} requests/s of the {rate:g} that were asked for.", err=True)
