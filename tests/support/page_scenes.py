@@ -8,7 +8,7 @@ import msgspec
 
 from tenfold.control.advice.model import Advice, Pressure, Words
 from tenfold.control.figures.model import Traffic
-from tenfold.dashboard.picture.model import Arrow, LoadNow, MoveNow, Node, Part, Picture, StageNow, Tier
+from tenfold.dashboard.picture.model import Arrow, LoadNow, MoveNow, Node, Part, Picture, Program, StageNow, Tier
 from tenfold.topology.steps import STEPS
 
 AT_US = 1_795_000_000_000_000
@@ -97,7 +97,12 @@ def on_a_database() -> Picture:
 
 def balanced(webs: int = 3, **more: Any) -> Picture:
     """Step 3, with so many web servers."""
-    fronts = (node("balancer-1", "balancer", 0.11, version=""), node("balancer-2", "balancer", 0.09, version=""))
+    fronts = tuple(
+        node(
+            f"balancer-{n}", "balancer", 0.11, version="", program=Program(f"haproxy-{n}", 4720 + n, ("kill", "pause"))
+        )
+        for n in (1, 2)
+    )
     servers = more.pop("servers", tuple(node(f"web-{number}", cpu=0.2 + number / 12) for number in range(1, webs + 1)))
     tiers = (
         USERS,

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tenfold.control.crew import HAPROXY, haproxy_of
 from tenfold.control.deployment import Deployment
 from tenfold.control.door import find_haproxy
 from tenfold.control.engine import web_login
@@ -21,7 +22,6 @@ from tenfold.prove.faults import DATABASE, KEEPER, NodeFacts
 from tenfold.prove.moves import FINISHED, SCALE, MoveFacts
 
 BEGIN_LIMIT_S = 180.0
-HAPROXY = "haproxy"
 MARK = "tenfold-proof.txt"
 """The file that makes a copy of the service's code another version; nothing reads it."""
 
@@ -148,6 +148,6 @@ def _node(node: dict[str, Any], role: str) -> NodeFacts:
 
 
 def _haproxy(balancer: dict[str, Any]) -> NodeFacts:
-    """The HAProxy of a balancer: `haproxy-1` of `balancer-1`."""
-    name = str(balancer["node"]).replace("balancer", HAPROXY)
-    return NodeFacts(name, HAPROXY, int(balancer["haproxy_pid"]), bool(balancer.get("ready")))
+    return NodeFacts(
+        haproxy_of(str(balancer["node"])), HAPROXY, int(balancer["haproxy_pid"]), bool(balancer.get("ready"))
+    )

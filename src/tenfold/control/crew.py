@@ -32,6 +32,7 @@ CHANGES_STAGE, CODE_STAGE = 0, 2
 """When children are stopped, among all that stop (Launch.stage): balancers between these two, databases after them."""
 ROLES = {"web": "web", "worker": "worker", "balancer": "balancer", "db": "database"}
 """The role of a node by the name that it has before its number."""
+HAPROXY = "haproxy"
 SERVING = ("web", "worker", "balancer")
 """The roles whose nodes are in the map, and run as it says."""
 PASSED_ON = ("TENFOLD_LIMITS",)
@@ -44,6 +45,11 @@ def role_of(node: str) -> str:
     """The role of a node by its name ("web-2": web); empty for one that serves nobody."""
     name, _, number = node.rpartition("-")
     return ROLES.get(name, "") if number.isdigit() else ""
+
+
+def haproxy_of(balancer: str) -> str:
+    """What the HAProxy of a balancer is called: `haproxy-1` of `balancer-1`. It is no child of the keeper's."""
+    return balancer.replace("balancer", HAPROXY, 1)
 
 
 class Crew:

@@ -8,12 +8,13 @@ import msgspec
 import pytest
 from pictures import AT_US, SERVER, a_map, a_node, an_engine, facts_of, figures_of, names, on_server, without
 
+from tenfold.cli.living import _haproxy
 from tenfold.control.figures.model import NodeFigures, Traffic
 from tenfold.dashboard.picture.drawing import PARTS_UP_TO, draw
 from tenfold.dashboard.picture.flows import together
 from tenfold.dashboard.picture.health import health_of
-from tenfold.dashboard.picture.model import Arrow, Health, LoadNow, Picture, Tier
-from tenfold.dashboard.picture.roles import ASKS, ENGINES, FAULTS, ORDER, in_order
+from tenfold.dashboard.picture.model import Arrow, Health, LoadNow, Picture, Program, Tier
+from tenfold.dashboard.picture.roles import ASKS, ENGINES, FAULTS, ORDER, PROGRAM_FAULTS, in_order
 from tenfold.prove.faults import KINDS
 from tenfold.topology.map import Map, NodeMap
 from tenfold.topology.steps import STEPS
@@ -256,6 +257,16 @@ def test_a_new_node_without_clients_makes_no_tier_ill() -> None:
 def test_faults_can_be_made_where_the_prover_knows_them() -> None:
     assert set(FAULTS) <= set(KINDS)
     assert tier(drawn(a_map("web-1")), "web").nodes[0].faults == FAULTS
+
+
+def test_the_haproxy_of_a_balancer_can_be_broken_by_the_name_that_break_knows() -> None:
+    current = on_server("web-1", "balancer-1", "balancer-2", door="balancer")
+    changed = a_node("balancer-1", haproxy_pid=4712), a_node("balancer-2", haproxy_pid=None)
+    first, second = tier(drawn(current, *changed, an_engine()), "balancer").nodes
+    assert first.program == Program("haproxy-1", 4712, PROGRAM_FAULTS)
+    assert second.program is None, "nothing is there that could be broken"
+    assert set(PROGRAM_FAULTS) <= set(KINDS)
+    assert _haproxy({"node": "balancer-1", "haproxy_pid": 4712, "ready": True}).name == "haproxy-1"
 
 
 # Databases

@@ -80,6 +80,13 @@ def test_a_log_is_read_from_its_end_without_secrets(place: Place) -> None:
     assert lines == ["two ***", "x" * LINE_MAX]
 
 
+def test_a_secret_at_the_end_of_what_is_shown_is_not_shown_in_part(place: Place) -> None:
+    secret = Secrets(place.state / "secrets").ensure("door")
+    (place.logs / "web-1.log").write_text(f"{'x ' * (LINE_MAX // 2 - 5)}{secret}\n")
+    [line] = asyncio.run(Logs(place, Redactor(place.state / "secrets")).last("web-1", 1))
+    assert line.endswith("x ***")
+
+
 @pytest.mark.parametrize("node", ["", "..", "../secrets/door", "web-1.log", "/etc/passwd", "web-2", "WEB-1"])
 def test_only_logs_of_nodes_are_read(place: Place, node: str) -> None:
     (place.logs / "web-1.log").write_text("one\n")

@@ -10,16 +10,18 @@ from typing import Any
 
 import msgspec
 
+from tenfold.control.crew import haproxy_of
 from tenfold.control.figures.model import Figures, NodeFigures, Traffic
 from tenfold.dashboard.picture.flows import arrows_of, queries
 from tenfold.dashboard.picture.health import health_of, says_of, tier_health
-from tenfold.dashboard.picture.model import Health, LoadNow, Node, Part, Picture, Tier
+from tenfold.dashboard.picture.model import Health, LoadNow, Node, Part, Picture, Program, Tier
 from tenfold.dashboard.picture.roles import (
     BACKENDS,
     BESIDE,
     DATABASE,
     ENGINES,
     FAULTS,
+    PROGRAM_FAULTS,
     USERS,
     WEB,
     WORKER,
@@ -148,8 +150,15 @@ def _node(current: Map, node: NodeMap, fact: Facts | None, facts: Facts, measure
         version=node.version,
         faults=FAULTS if fact and fact.get("pid") else (),
         values=_values(measured.get(node.name), fact),
+        program=_program(node.name, fact or {}),
         **_process(fact),
     )
+
+
+def _program(name: str, fact: Facts) -> Program | None:
+    """The HAProxy of a balancer, while it runs."""
+    pid = int(fact.get("haproxy_pid") or 0)
+    return Program(haproxy_of(name), pid, PROGRAM_FAULTS) if pid else None
 
 
 def _strange(name: str, role: str, fact: Facts, measured: Measured) -> Node:

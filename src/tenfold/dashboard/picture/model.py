@@ -23,6 +23,14 @@ class Part(msgspec.Struct, frozen=True):
     values: dict[str, float] = {}
 
 
+class Program(msgspec.Struct, frozen=True):
+    """A process of its own that a node leads, by the name that `tenfold break` knows: the HAProxy of a balancer."""
+
+    name: str
+    pid: int
+    faults: tuple[str, ...] = ()
+
+
 class Node(msgspec.Struct, frozen=True):
     """One box. `clients`: whether work is sent to it; a new one gets none before it has shown that it works.
 
@@ -43,6 +51,7 @@ class Node(msgspec.Struct, frozen=True):
     values: dict[str, float] = {}
     engine: str = ""
     """The program behind it as people know it, where it is not its tier's: a move has two databases at once."""
+    program: Program | None = None
 
 
 class Tier(msgspec.Struct, frozen=True):

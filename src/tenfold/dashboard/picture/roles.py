@@ -45,6 +45,9 @@ BACKENDS: Final[Mapping[str, str]] = {"sqlite": "SQLite", "postgres": "PostgreSQ
 FAULTS: Final = ("kill", "pause", "restart")
 """What `tenfold break --how` can do to any process that the keeper runs."""
 
+PROGRAM_FAULTS: Final = ("kill", "pause")
+"""The same for a program that a node of ours leads; to restart it is that node's own business."""
+
 ASKS: Final[tuple[tuple[str, str, Kind], ...]] = (
     (WEB, WORKER, "jobs"),
     (WEB, "queue", "jobs"),

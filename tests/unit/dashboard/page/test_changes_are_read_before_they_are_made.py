@@ -154,6 +154,20 @@ def test_a_fault_is_named_before_it_is_made(page: Browser, server: PageServer) -
     until(page, "document.getElementById('notice').textContent === 'web-2: it stood still'")
 
 
+def test_the_haproxy_of_a_balancer_is_broken_apart_from_its_balancer(page: Browser, server: PageServer) -> None:
+    server.show(scenes.balanced())
+    click(page, "[data-node=balancer-2]")
+    assert "balancer-2 leads haproxy-2" in page.text("#node .faults")
+    for how in ("kill", "pause"):
+        assert page.shows(f"[data-victim=haproxy-2][data-fault={how}]")
+    click(page, "[data-victim=haproxy-2][data-fault=kill]")
+    until(page, f"({TITLE} ?? '').includes('haproxy-2')")
+    assert "The process 4722 of haproxy-2 is killed" in page.text("#plan")
+    click(page, "#plan .danger")
+    until(page, f"!{OPEN}")
+    assert sent(server, "/api/break") == [{"node": "haproxy-2", "how": "kill", "for_s": 10}]
+
+
 def test_a_node_shows_its_figures_and_its_log(page: Browser, server: PageServer) -> None:
     server.show(scenes.ailing())
     click(page, "[data-node=web-2]")

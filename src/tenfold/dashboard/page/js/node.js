@@ -78,10 +78,15 @@ export class NodeDrawer {
 
   /** The faults, each said in words before it is made. */
   faults(node) {
-    if (this.readOnly || !node.faults.length) return null;
-    const buttons = node.faults.map((how) => h("button", { type: "button", class: "danger small", "data-fault": how, onclick: () => this.ask(node, how) }, t(`fault.${how}`)));
+    const victims = [node, node.program].filter((one) => one?.faults.length);
+    if (this.readOnly || !victims.length) return null;
+    const buttons = victims.map((victim) => {
+      const these = victim.faults.map((how) => h("button", { type: "button", class: "danger small", "data-fault": how, "data-victim": victim.name, onclick: () => this.ask(victim, how) }, t(`fault.${how}`)));
+      const group = { class: "buttons", role: "group", "aria-label": victim.name };
+      return h("div", group, victims.length > 1 ? h("span", { class: "victim" }, victim.name) : null, these);
+    });
     const heal = h("button", { type: "button", class: "plain small", onclick: () => this.heal() }, t("heal"));
-    return h("section", { class: "faults" }, h("h3", {}, t("break")), h("p", { class: "soft" }, t("break.why")), h("p", { class: "buttons" }, buttons, heal));
+    return h("section", { class: "faults" }, h("h3", {}, t("break")), h("p", { class: "soft" }, t("break.why")), node.program ? h("p", { class: "soft" }, t("break.program", { node: node.name, program: node.program.name })) : null, buttons, h("p", { class: "buttons" }, heal));
   }
 
   ask(node, how) {
