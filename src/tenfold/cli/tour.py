@@ -183,8 +183,8 @@ def _told(ran: Running, words: Words, voice: Speaker, out: Path, *, kept: Path |
     if tour.partial:
         voice.say(f"{words('partial')} ({tour.partial})")
     if kept:
-        voice.say(words("kept", path=str(kept)))
-    voice.say(words("report.left", path=str(page)))
+        click.echo(words("kept", path=str(kept)), err=voice.on_err)
+    click.echo(words("report.left", path=str(page)), err=voice.on_err)  # in one line: paths are copied
     if voice.on_err:
         click.echo(json.dumps({**msgspec.to_builtins(tour), "report": str(page)}, indent=1))
     if ran.interrupted:
