@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import logging
 import math
-from http.cookies import CookieError, SimpleCookie
 
 import msgspec
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -70,7 +70,7 @@ class Guard:
 
     def _asked(self, scope: Scope) -> Asked:
         headers = Headers(scope=scope)
-        cookies = _cookies(headers.get("cookie", ""))
+        cookies = cookie_parser(headers.get("cookie", ""))  # as lenient as browsers: others of this host set some, too
         length = headers.get("content-length", "0")
         return Asked(
             method=scope["method"],
@@ -84,13 +84,6 @@ class Guard:
             cookie=cookies.get(self.cookie, ""),
             pass_=cookies.get(self.pass_, ""),
         )
-
-
-def _cookies(header: str) -> dict[str, str]:
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
-    except CookieError:
-        return {}
 
 
 def _bounded(receive: Receive) -> Receive:

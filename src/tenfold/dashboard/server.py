@@ -21,6 +21,9 @@ from tenfold.topology.dashboard import DashboardMap
 
 LEAVE_S = 1
 """Seconds that answers which were begun get when it leaves; streams are ended at once."""
+HEAD_MAX = 64 * 1024
+"""Bytes of a request's head: browsers send the cookies of every port of this host. Without a bound (httptools has none)
+anybody who reaches the port could fill our memory."""
 LOOK_S = 1.0
 """How often it looks whether its settings have changed."""
 
@@ -96,6 +99,8 @@ def _config(dashboard: Dashboard) -> uvicorn.Config:
         lifespan="off",
         interface="asgi3",
         ws="none",
+        http="h11",
+        h11_max_incomplete_event_size=HEAD_MAX,
         log_config=None,
         access_log=False,
         proxy_headers=False,
