@@ -81,7 +81,9 @@ class Logs:
         return await asyncio.to_thread(self._read, path, min(max(lines, 1), LINES_MAX))
 
     def _read(self, path: Path, lines: int) -> list[str]:
-        return [self._redactor.text(line[:LINE_MAX].decode(errors="replace")) for line in tail(path, lines)]
+        # Cut short last: half of a secret would not be known as one.
+        read = (line[: 2 * LINE_MAX].decode(errors="replace") for line in tail(path, lines))
+        return [self._redactor.text(line)[:LINE_MAX] for line in read]
 
 
 # Requests

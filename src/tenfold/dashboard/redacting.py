@@ -34,10 +34,10 @@ class Redactor:
 
     def _known(self) -> tuple[str, ...]:
         """The values, longest first, so that no part of one is left."""
-        files = []
-        with contextlib.suppress(OSError):
+        files, stamp = [], self._stamp
+        with contextlib.suppress(OSError):  # a file goes while we look, say: the next text looks again
             files = sorted(path for path in self._folder.iterdir() if path.is_file())
-        stamp = tuple((path.name, path.stat().st_mtime_ns) for path in files if path.exists())
+            stamp = tuple((path.name, path.stat().st_mtime_ns) for path in files)
         if stamp != self._stamp:
             found = {word for path in files for word in _words(path)}
             self._stamp, self._values = stamp, tuple(sorted(found, key=len, reverse=True))
