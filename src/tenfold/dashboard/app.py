@@ -36,14 +36,14 @@ class Dashboard:
     ) -> None:
         redactor, pages, crew = Redactor(place.state / "secrets"), Pages(), Crew(place, clock)
         self._feed, self._store = Feed(), FigureStore(place.state / FIGURES_FILE, clock=clock)
-        gathering, actions = Gathering(place), Actions(place, crew, clock)
-        self._collector = Collector(place, clock, self._feed, gathering, self._store)
+        self._gathering, actions = Gathering(place), Actions(place, crew, clock)
+        self._collector = Collector(place, clock, self._feed, self._gathering, self._store)
         api = Api(
             feed=self._feed,
             ladder=Ladder(self._collector, actions, self._store, rules.mode),
             actions=actions,
             loading=Loading(place, crew, clock),
-            gathering=gathering,
+            gathering=self._gathering,
             logs=Logs(place, redactor),
             proofs=Proofs(place),
             store=self._store,
@@ -66,6 +66,7 @@ class Dashboard:
         """Ends all streams, and looks no more."""
         self._feed.close()
         await self._collector.stop()
+        self._gathering.close()
         self._store.close()
 
 

@@ -1,16 +1,18 @@
 """Everything that is known of a deployment besides its figures, gathered at once and without waiting for who is silent.
 
 What `tenfold status` asks one after the other is asked here side by side: a process that stands still must not hold up
-the picture of the others.
+the picture of the others, and finds one open question of each kind when it goes on, however often it was looked at.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from tenfold.control.figures.lines import Line
 from tenfold.control.place import Place
 from tenfold.control.standing import CONTROLLER, Heard, asked, facts_from, orphans
 from tenfold.core.errors import TenfoldError
@@ -21,6 +23,7 @@ from tenfold.topology.map import Map
 
 Facts = dict[str, Any]
 
+KEEPER = "keeper"
 LIMIT_S = 1.0
 """How long an answer may take, in seconds."""
 
@@ -36,24 +39,26 @@ class Seen:
 
 
 class Gathering:
-    """Looks at one deployment."""
+    """Looks at one deployment; its conversations are kept open. `close` it in the end."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
+        self._lines: dict[tuple[str, str], tuple[Line, asyncio.Lock]] = {}
         self._stamp: tuple[int, int] = (0, 0)
         self._map: Map | None = None
 
     async def look(self) -> Seen:
         """What is so now. Raises a `TenfoldError` only for a map that cannot be read."""
         hello, listed, controller, newest = await asyncio.gather(
-            self.ask("keeper", {"op": "hello"}),
-            self.ask("keeper", {"op": "list"}),
-            self.ask(CONTROLLER, {"op": "status"}),
-            self.ask(CONTROLLER, {"op": "move"}),
+            self.ask(KEEPER, "hello"),
+            self.ask(KEEPER, "list"),
+            self.ask(CONTROLLER, "status"),
+            self.ask(CONTROLLER, "move"),
         )
         children = listed["nodes"] if hello and listed else await asyncio.to_thread(orphans, self._place)
         nodes = [name for name in asked(children) if not (hello and listed) or _runs(children, name)]
-        answers = await asyncio.gather(*(self.ask(name, {"op": "status"}) for name in nodes))
+        answers = await asyncio.gather(*(self.ask(name, "status") for name in nodes))
+        self._forget_all_but({KEEPER, CONTROLLER, *nodes})
         said = {name: answer for name, answer in zip(nodes, answers, strict=True) if answer is not None}
         move = dict(newest["move"]) if newest and newest["move"] else None
         heard = Heard(
@@ -67,11 +72,26 @@ class Gathering:
         facts = facts_from(self._place, current, heard)
         return Seen(current, facts, move, load_now(self._place, children))
 
-    async def ask(self, node: str, message: wire.Message, limit_s: float = LIMIT_S) -> wire.Message | None:
-        """One question to one process of the deployment; None when it has no answer."""
+    async def ask(self, node: str, op: str) -> wire.Message | None:
+        """One operation of one process of the deployment; None when it has no answer within `LIMIT_S`, or at once when
+        it owes one already."""
+        line, turn = self._lines.setdefault((node, op), (Line(self._place.run / f"{node}.sock"), asyncio.Lock()))
+        async with turn:
+            said = await line.ask(wire.encode({"op": op}), LIMIT_S)
         with contextlib.suppress(TenfoldError):
-            return await wire.ask(self._place.run / f"{node}.sock", message, limit_s)
+            answer = wire.decode(said or b"")
+            return answer if answer.get("ok") is True else None
         return None
+
+    def close(self) -> None:
+        """Ends the conversations, besides those in which an answer is awaited. A later look begins them anew."""
+        self._forget_all_but(())
+
+    def _forget_all_but(self, nodes: Collection[str]) -> None:
+        for key, (line, turn) in list(self._lines.items()):
+            if key[0] not in nodes and not turn.locked():
+                del self._lines[key]
+                line.close()
 
     def _read_map(self) -> Map | None:
         """The map; read again when its file is another one."""

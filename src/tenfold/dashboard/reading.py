@@ -91,7 +91,7 @@ class Logs:
 
 async def requests_of(gathering: Gathering, nodes: Iterable[str]) -> Facts:
     """The slowest and the failed requests of all web servers; who does not answer is left out."""
-    answers = await asyncio.gather(*(gathering.ask(node, {"op": "told"}) for node in nodes))
+    answers = await asyncio.gather(*(gathering.ask(node, "told") for node in nodes))
     return merged([answer for answer in answers if answer])
 
 
