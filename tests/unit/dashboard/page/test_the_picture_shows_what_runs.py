@@ -6,7 +6,7 @@ import msgspec
 import page_scenes as scenes
 import pytest
 from browsing import Browser
-from page_looking import look_of, until
+from page_looking import look_of, screen, until
 from page_server import PageServer
 
 from tenfold.dashboard.picture.model import Arrow, Picture, Tier
@@ -43,7 +43,11 @@ def test_every_tier_every_node_and_every_arrow_is_drawn(page: Browser, server: P
             assert node.clients or "gets no work" in label
 
 
-def test_boxes_do_not_lie_on_each_other_and_nothing_leaves_the_drawing(page: Browser, server: PageServer) -> None:
+@pytest.mark.parametrize("height", [720, 900, 1010, 1200])
+def test_nothing_lies_on_something_else_and_nothing_leaves_the_drawing(
+    page: Browser, server: PageServer, height: int
+) -> None:
+    screen(page, 1360, height)
     for scene in (scenes.on_one_server, scenes.on_a_database, scenes.balanced, scenes.moving, scenes.ailing):
         show(page, server, scene())
         page.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])

@@ -81,13 +81,17 @@ function up(source, target) {
   return { path, middle: { x: target.cx, y: (to + bend) / 2 }, end: { x: r(target.cx), y: r(to), turn: 180 } };
 }
 
+/** Down, and into the side of a frame that lies aside. Its label stands on the level part: beside the upright one it
+ * would lie on that of an arrow which comes from above. */
 function side(source, target) {
   const from = source.y + source.h;
   const y = target.y + target.h / 2;
   const sign = source.cx > target.cx ? 1 : -1;
   const edge = sign > 0 ? target.x + target.w : target.x;
   const path = `M${r(source.cx)} ${r(from)}V${r(y - CORNER)}q0 ${CORNER} ${-sign * CORNER} ${CORNER}H${r(edge + sign * HEAD)}`;
-  return { path, middle: { x: source.cx, y: from + Math.min(38, (y - from) / 2) }, end: { x: r(edge), y: r(y), turn: sign > 0 ? 90 : -90 } };
+  const gate = { x: source.cx, y: from + Math.min(38, (y - from) / 2) };
+  const middle = { x: sign > 0 ? edge : source.cx, y: y - 28 };
+  return { path, middle, gate, end: { x: r(edge), y: r(y), turn: sign > 0 ? 90 : -90 } };
 }
 
 /** Past everything, in a lane on the right that the layout has left free. */
