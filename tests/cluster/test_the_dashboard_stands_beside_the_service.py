@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -118,6 +119,22 @@ def test_nothing_that_it_answers_holds_a_secret(running: Deployed, page: Page) -
         assert answer.status_code == 200, path
         assert not [word for word in known if word in answer.text], path
     assert "somebody logged ***" in page.client.get("/api/log?node=web-1").text
+
+
+def test_only_the_report_of_a_proof_is_framed_and_only_by_the_page(running: Deployed, page: Page) -> None:
+    proof = running.state / "proofs" / "p-1"
+    proof.mkdir(parents=True)
+    (proof / "verdicts.json").write_text('{"verdicts": [{"id": "P1", "verdict": "holds", "n": 7}]}')
+    (proof / "report.html").write_text("<p>A report.")
+    (told,) = page.get("/api/proofs")
+    assert (told["name"], told["passed"]) == ("p-1", True)
+    policy = page.client.get("/proofs/p-1/report.html").headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts; default-src 'none'; ")
+    assert "frame-ancestors 'self'" in policy
+    assert "allow-same-origin" not in policy
+    for path in ("/", "/api/picture", "/proofs/none/report.html"):
+        assert "frame-ancestors 'none'" in page.client.get(path).headers["content-security-policy"]
+    shutil.rmtree(proof.parent)
 
 
 NOWHERE = (

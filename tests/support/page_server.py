@@ -16,9 +16,10 @@ import page_scenes as scenes
 
 import tenfold.dashboard
 from tenfold.dashboard.picture.model import Picture
+from tenfold.dashboard.policy import HEADERS, REPORT_CSP
 
 PAGE = Path(tenfold.dashboard.__file__).parent / "page"
-POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+POLICY = HEADERS["content-security-policy"]
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css",
@@ -51,6 +52,7 @@ class PageServer:
             "/api/proofs": scenes.proofs,
             "/api/log": lambda: {"lines": ["started", "ready", "GET /healthz 200"]},
         }
+        self.report = "<!doctype html><title>Proof</title><p>A report."
         self._at_us, self._step_us = scenes.AT_US, 1_000_000
         self._viewers: list[queue.Queue[bytes | None]] = []
         self._start(0)
@@ -128,6 +130,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(PAGE / path[1:])
         elif path.startswith("/static/v0/"):
             self._file(PAGE / path.removeprefix("/static/v0/"))
+        elif path.startswith("/proofs/"):
+            self._send(200, TYPES[".html"], self.page.report.encode(), REPORT_CSP)
         elif path == "/api/feed":
             self._stream()
         else:
@@ -156,12 +160,12 @@ class _Handler(BaseHTTPRequestHandler):
                 data = data.replace(b"{{%s}}" % name.encode(), value.encode())
         return self._send(200, TYPES[path.suffix], data)
 
-    def _send(self, status: int, kind: str, data: bytes) -> None:
+    def _send(self, status: int, kind: str, data: bytes, policy: str = POLICY) -> None:
         self.send_response(status)
         for name, value in (
             ("content-type", kind),
             ("content-length", str(len(data))),
-            ("content-security-policy", POLICY),
+            ("content-security-policy", policy),
             ("cache-control", "no-store"),
         ):
             self.send_header(name, value)

@@ -28,19 +28,21 @@ TRIES, LONGEST_WAIT_S, CLIENTS_MAX = 5, 60.0, 1000
 SAFE = ("GET", "HEAD")
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "connect-src 'self'; font-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
-"""Of every answer. Nothing of another origin is loaded or framed, and no script or style stands in the page itself."""
+"""Of every answer. Nothing of another origin is loaded, nobody frames it, and the page holds no script or style."""
 REPORT_CSP = (
     "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; "
-    "frame-ancestors 'none'"
+    "frame-ancestors 'self'"
 )
-"""Of a proof's report, which is one file: its script runs in an origin of its own and can ask nobody."""
+"""Of a proof's report, which is one file: its script runs in an origin of its own and can ask nobody. The page shows
+it in a frame."""
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 

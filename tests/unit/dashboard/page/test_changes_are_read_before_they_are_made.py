@@ -234,3 +234,24 @@ def test_history_requests_proofs_and_figures_are_shown(page: Browser, server: Pa
     click(page, "#tab-figures")
     until(page, "document.querySelectorAll('#panel-figures .uplot canvas').length >= 5")
     assert "p99 " in page.attribute(".plot:nth-child(3)", "aria-label")
+
+
+REPORT = """<!doctype html><title>Proof</title><p id=said>A report.</p><script>
+let reached = "the page";
+try { parent.document.title; } catch { reached = "nobody"; }
+document.getElementById("said").textContent = `It runs and reaches ${reached}.`;
+</script>"""
+
+
+def test_the_report_of_a_proof_opens_in_the_page_and_reaches_nothing_of_it(page: Browser, server: PageServer) -> None:
+    server.report = REPORT
+    click(page, "#tab-proofs")
+    click(page, "[data-key='report-2026-11-22T01-00-00']")
+    until(page, "document.getElementById('report').open")
+    assert page.label("#report").startswith("Proof of ")
+    page.say("frame", id=0)
+    assert page.text("#said") == "It runs and reaches nobody."
+    page.say("frame", id=None)
+    page.press("escape")
+    until(page, "!document.querySelector('#report iframe')")
+    assert not page.script("return document.getElementById('report').open")

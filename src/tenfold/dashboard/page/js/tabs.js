@@ -4,7 +4,8 @@ import { get } from "./api.js";
 import { exchange, h } from "./dom.js";
 import { Plots } from "./figures.js";
 import { explain, titleWords } from "./moves.js";
-import { duration, ms, number, t, time } from "./words.js";
+import { showProofs } from "./proofs.js";
+import { duration, ms, t, time } from "./words.js";
 
 const NAMES = ["figures", "history", "requests", "proofs"];
 const REFRESH_MS = 10000;
@@ -132,14 +133,3 @@ function where({ took_ms: took, spent }) {
   }));
   return h("span", {}, bar, h("span", { class: "soft small" }, said.join(" · ")));
 }
-
-async function showProofs(panel) {
-  const proofs = await get("/api/proofs");
-  const rows = proofs.map((proof) => h("article", { class: "proof" },
-    h("h3", {}, chip(proof.passed ? "holds" : "broken", t(proof.passed ? "proof.passed" : "proof.broken")), ` ${time(proof.at_us)} `,
-      h("a", { href: `/proofs/${encodeURIComponent(proof.name)}/report.html`, target: "_blank", rel: "noopener" }, t("proof.report"))),
-    h("ul", { class: "verdicts" }, proof.verdicts.map(verdict))));
-  exchange(panel, h("p", { class: "soft" }, t("proofs.what"), " ", h("code", {}, "tenfold prove")), rows.length ? rows : h("p", {}, t("proofs.none")));
-}
-
-const verdict = ({ id, verdict: outcome, n, detail }) => h("li", {}, chip(outcome, `${id} ${t(`verdict.${outcome.replace(" ", "_")}`)}`), h("span", { class: "soft" }, ` n = ${number(n)} `), h("span", {}, detail ?? ""));
