@@ -29,7 +29,7 @@ from dashing import Page, dashboard_of, until  # noqa: E402
 from shortened import SPEC, shortened  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
-WIDTH, HEIGHT = 1360, 1010
+WIDTH, HEIGHT = 1360, 850
 LARGEST = 150_000
 RATE, SECONDS = 50, 600
 """The load from the page: enough to be seen on every arrow, too little to make anything wait."""
