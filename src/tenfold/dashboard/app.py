@@ -37,7 +37,7 @@ class Dashboard:
         redactor, pages, crew = Redactor(place.state / "secrets"), Pages(), Crew(place, clock)
         self._feed, self._store = Feed(), FigureStore(place.state / FIGURES_FILE, clock=clock)
         self._gathering, actions = Gathering(place), Actions(place, crew, clock)
-        self._collector = Collector(place, clock, self._feed, self._gathering, self._store)
+        self._collector = Collector(place, clock, self._feed, self._gathering, self._store, redactor=redactor)
         api = Api(
             feed=self._feed,
             ladder=Ladder(self._collector, actions, self._store, rules.mode),

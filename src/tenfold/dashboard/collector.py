@@ -26,6 +26,7 @@ from tenfold.dashboard.feed import Feed
 from tenfold.dashboard.gathering import Gathering
 from tenfold.dashboard.picture.drawing import draw
 from tenfold.dashboard.picture.model import Picture
+from tenfold.dashboard.redacting import Redactor
 from tenfold.topology.map import Map
 
 Facts = dict[str, Any]
@@ -50,13 +51,16 @@ def pause_s(*, viewers: int, moving: bool) -> float:
 class Collector(Background):
     """Looks until it is stopped, and publishes what it saw. What cannot be seen is said on the picture."""
 
-    def __init__(self, place: Place, clock: Clock, feed: Feed, gathering: Gathering, store: FigureStore) -> None:
+    def __init__(
+        self, place: Place, clock: Clock, feed: Feed, gathering: Gathering, store: FigureStore, *, redactor: Redactor
+    ) -> None:
         super().__init__()
         self._place = place
         self._clock = clock
         self._feed = feed
         self._gathering = gathering
         self._store = store
+        self._redactor = redactor
         self._sampler = Sampler(place, clock)
         self._looks: deque[Look] = deque(maxlen=4)
         self._stored: Look | None = None
@@ -91,7 +95,7 @@ class Collector(Background):
             log.exception("The deployment could not be looked at.")
             await asyncio.sleep(_AGAIN_S)
             return
-        self._feed.publish(msgspec.json.encode(picture))
+        self._feed.publish(msgspec.json.encode(self._redactor.picture(picture)))
 
     def _blind(self, error: TenfoldError) -> Picture:
         """What is shown when nothing can be seen: a damaged map, say."""

@@ -6,7 +6,10 @@ import contextlib
 import re
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from tenfold.core.redact import MASK, redact_text, sounds_secret
+from tenfold.dashboard.picture.model import Node, Picture, Tier
 
 SHORTEST, LONG = 8, 20
 """Shorter texts in the folder of the secrets are too common to be masked wherever they appear, and words of letters
@@ -31,6 +34,19 @@ class Redactor:
             if value in text:
                 text = text.replace(value, MASK)
         return _NAMED.sub(_masked, redact_text(text))
+
+    def picture(self, picture: Picture) -> Picture:
+        """The picture, with every secret masked in what is said of why something is as it is: a service may have put
+        its own into the error that it ended with."""
+        move = picture.move and replace(picture.move, reason=self.text(picture.move.reason))
+        says = tuple(self.text(sentence) for sentence in picture.says)
+        return replace(picture, tiers=tuple(map(self._tier, picture.tiers)), move=move, says=says)
+
+    def _tier(self, tier: Tier) -> Tier:
+        return replace(tier, nodes=tuple(self._node(node) if node.says else node for node in tier.nodes))
+
+    def _node(self, node: Node) -> Node:
+        return replace(node, says=self.text(node.says))
 
     def _known(self) -> tuple[str, ...]:
         """The values, longest first, so that no part of one is left."""

@@ -14,10 +14,12 @@ from tenfold.control.place import Place
 from tenfold.control.standing import Heard, facts_from
 from tenfold.core.clock import ManualClock
 from tenfold.core.errors import SpecError
+from tenfold.core.secrets import Secrets
 from tenfold.dashboard import collector as module
 from tenfold.dashboard.collector import Collector
 from tenfold.dashboard.feed import Feed
 from tenfold.dashboard.gathering import Seen
+from tenfold.dashboard.redacting import Redactor
 from tenfold.topology.map import map_of
 from tenfold.topology.spec import parse_spec
 
@@ -58,7 +60,14 @@ class Scene:
         self.place.run.mkdir(parents=True)
         self.clock, self.feed = ManualClock(), Feed()
         self.gathering, self.store = FakeGathering(self.place), FigureStore(folder / "figures.db", clock=self.clock)
-        self.collector = Collector(self.place, self.clock, self.feed, self.gathering, self.store)  # type: ignore[arg-type]
+        self.collector = Collector(
+            self.place,
+            self.clock,
+            self.feed,
+            self.gathering,  # type: ignore[arg-type]
+            self.store,
+            redactor=Redactor(self.place.state / "secrets"),
+        )
 
     def look(self, advance_s: float = 1.0) -> dict[str, Any]:
         """One look; the picture that is there then."""
@@ -108,6 +117,26 @@ def test_a_map_that_cannot_be_read_is_said_on_the_picture(scene: Scene) -> None:
     picture = scene.look()
     assert (picture["service"], picture["state"], picture["tiers"]) == ("shop", "degraded", [])
     assert picture["says"] == ["map.json is not a map. Put it back."]
+
+
+def test_a_secret_in_what_a_process_says_is_masked_on_the_picture(scene: Scene) -> None:
+    secret = Secrets(scene.place.state / "secrets").ensure("door")
+    error = {
+        "code": "X",
+        "message": f"No way to postgresql://me:hunter2@db/ with {secret}.",
+        "hint": "password=hunter2",
+    }
+    fact = {"node": "web-1", "pid": None, "state": "failed", "restarts": 9, "crash_loop": True, "exit_code": 3,
+            "report": {"error": error}}  # fmt: skip
+    controller = {"pid": 1, "state": "running", "doing": "", "error": None, "move": None}
+    keeper = {"pid": 1, "host": "", "port": 1, "stopping": False}
+    facts = facts_from(scene.place, CURRENT, Heard(keeper, [fact], controller=controller))
+    scene.gathering.seen = Seen(CURRENT, facts, {**move("one", still=True), "reason": f"no {secret}"}, None)
+    picture = scene.look()
+    masked = "No way to postgresql://me:***@db/ with ***."
+    assert picture["says"] == [f"{masked} password=***"]
+    assert [node["says"] for tier in picture["tiers"] for node in tier["nodes"] if node["name"] == "web-1"] == [masked]
+    assert picture["move"]["reason"] == "no ***"
 
 
 def test_a_look_that_fails_leaves_the_last_picture_and_the_next_may_see(
