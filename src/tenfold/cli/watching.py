@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import click
 
 from tenfold.cli.screen import Screen, frame
 from tenfold.control.figures.between import figures_between
-from tenfold.control.figures.look import Look
+from tenfold.control.figures.look import Look, window_start
 from tenfold.control.figures.model import Figures
 from tenfold.control.figures.sampler import Sampler
 from tenfold.control.place import Place
@@ -109,19 +109,12 @@ class Looker:
 
     async def _seen(self) -> View:
         seen, look = await asyncio.gather(self._gathering.look(), self._sampler.look())
-        before = window_start(self._looks, look.at_s)
+        before = window_start(self._looks, look.at_s, WINDOW_S)
         self._looks.append(look)
         figures = figures_between(before, look) if before is not None else None
         at_us = self._clock.wall_us()
         picture = draw(seen.current, seen.facts, figures, seen.move, at_us=at_us, load=seen.load)
         return View(seen.facts, picture, self._clock.monotonic())
-
-
-def window_start(looks: Sequence[Look], now_s: float) -> Look | None:
-    """The look that figures are counted from: the youngest that is `WINDOW_S` old, else the oldest; None without any.
-    Pure."""
-    old = [look for look in looks if now_s - look.at_s >= WINDOW_S]
-    return old[-1] if old else (looks[0] if looks else None)
 
 
 def watch(place: Place, every_s: float, tell: Tell) -> None:

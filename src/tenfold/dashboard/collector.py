@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from tenfold.control.figures.between import figures_between
-from tenfold.control.figures.look import Look
+from tenfold.control.figures.look import Look, window_start
 from tenfold.control.figures.model import Figures
 from tenfold.control.figures.sampler import Sampler
 from tenfold.control.figures.store import FigureStore
@@ -110,15 +110,10 @@ class Collector(Background):
         if self._looks and now - self._looks[-1].at_s < FIGURES_S * 0.9:
             return
         look = await self._sampler.look()
-        before = self._before(look)
+        before = window_start(self._looks, look.at_s, WINDOW_S * 0.9)
         self._figures = figures_between(before, look) if before is not None else None
         self._looks.append(look)
         await self._keep(look)
-
-    def _before(self, look: Look) -> Look | None:
-        """The look at the beginning of the window: the youngest that is old enough, else the oldest there is."""
-        old = [each for each in self._looks if look.at_s - each.at_s >= WINDOW_S * 0.9]
-        return old[-1] if old else (self._looks[0] if self._looks else None)
 
     async def _keep(self, look: Look) -> None:
         if self._stored is None:

@@ -27,8 +27,8 @@ from tenfold.cli import main as cli
 from tenfold.cli import watching
 from tenfold.cli.screen import frame
 from tenfold.cli.status import drawn_lines, status_lines
-from tenfold.cli.watching import Looker, View, footer, window_start
-from tenfold.control.figures.look import Look, MachineLook
+from tenfold.cli.watching import WINDOW_S, Looker, View, footer
+from tenfold.control.figures.look import Look, MachineLook, window_start
 from tenfold.control.place import Place
 from tenfold.core.clock import ManualClock
 from tenfold.core.errors import SpecError
@@ -139,12 +139,12 @@ def look(at_s: float) -> Look:
 
 
 def test_figures_are_of_the_last_second_or_of_the_last_interval() -> None:
-    assert window_start([], 10.0) is None
+    assert window_start([], 10.0, WINDOW_S) is None
     quick = [look(9.0), look(9.2), look(9.4), look(9.6), look(9.8)]
-    assert window_start(quick, 10.0) is quick[0]
-    assert window_start(quick, 10.2) is quick[1]
-    assert window_start(quick[3:], 10.0) is quick[3], "the oldest, while there is none of a second ago"
-    assert window_start([look(0.0), look(5.0)], 10.0).at_s == 5.0  # type: ignore[union-attr]
+    assert window_start(quick, 10.0, WINDOW_S) is quick[0]
+    assert window_start(quick, 10.2, WINDOW_S) is quick[1]
+    assert window_start(quick[3:], 10.0, WINDOW_S) is quick[3], "the oldest, while there is none of a second ago"
+    assert window_start([look(0.0), look(5.0)], 10.0, WINDOW_S).at_s == 5.0  # type: ignore[union-attr]
 
 
 class _Seeing:

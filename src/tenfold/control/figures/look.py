@@ -5,6 +5,8 @@ Two looks make figures (`tenfold.control.figures.between`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from tenfold.serve.told import NodeNumbers
@@ -86,3 +88,10 @@ class Look(msgspec.Struct, frozen=True):
     silent: tuple[str, ...] = ()
     backend: str = ""
     due: int | None = None
+
+
+def window_start(looks: Sequence[Look], now_s: float, window_s: float) -> Look | None:
+    """The look that figures are counted from: the youngest that is `window_s` old, else the oldest; None without any.
+    `looks` are in order of time, `now_s` is monotonic."""
+    old = [look for look in looks if now_s - look.at_s >= window_s]
+    return old[-1] if old else (looks[0] if looks else None)
