@@ -9,9 +9,10 @@ import socket
 from tenfold.control.place import Place
 from tenfold.core.errors import TenfoldError, UsageError
 from tenfold.core.secrets import Secrets
-from tenfold.dashboard.policy import Rules, is_loopback, names_of
+from tenfold.dashboard.policy import Rules, names_of
 from tenfold.hosts import wire
 from tenfold.topology.dashboard import DashboardMap
+from tenfold.topology.door import is_loopback
 
 NODE = "dashboard"
 TOKEN, KEY = "dashboard-token", "dashboard-key"

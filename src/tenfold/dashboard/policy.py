@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from tenfold.core.errors import TenfoldError
 from tenfold.topology.dashboard import Mode
+from tenfold.topology.door import is_loopback
 
 BODY_MAX = 64 * 1024
 TRIES, LONGEST_WAIT_S, CLIENTS_MAX = 5, 60.0, 1000
@@ -87,16 +88,6 @@ class Rules:
     names: frozenset[str]
     key: str = field(repr=False)
     token: str = field(default="", repr=False)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there; a name that we cannot be sure of is not."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def names_of(host: str, machine: Iterable[str]) -> frozenset[str]:

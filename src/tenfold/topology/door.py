@@ -159,8 +159,8 @@ def _leads_back(address: str, host: str, ports: set[int]) -> bool:
     if int(port) not in ports:
         return False
     if _is_any(name) or _is_any(host):  # the socket answers on every address, and nobody can listen beside it
-        return _is_any(name) or _is_loopback(name) or name == host
-    same = "localhost" in (name, host.lower()) and _is_loopback(name) and _is_loopback(host)
+        return _is_any(name) or is_loopback(name) or name == host
+    same = "localhost" in (name, host.lower()) and is_loopback(name) and is_loopback(host)
     return same or name == host.lower()
 
 
@@ -168,7 +168,8 @@ def _is_any(host: str) -> bool:
     return host in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there; a name that we cannot be sure of is not."""
     if host.lower() == "localhost":
         return True
     try:

@@ -16,12 +16,12 @@ from tenfold.dashboard.policy import (
     Tries,
     csrf_fits,
     csrf_of,
-    is_loopback,
     names_of,
     pass_of,
     refusal,
     token_fits,
 )
+from tenfold.topology.door import is_loopback
 
 LOCAL = Rules("full", True, names_of("127.0.0.1", []), "key")
 OPEN = Rules("full", False, names_of("0.0.0.0", ["Box.example.com"]), "key", "0123456789abcdef")
