@@ -32,6 +32,8 @@ from tenfold.topology.map import Map
 Facts = dict[str, Any]
 
 WATCHED_S, MOVING_S, ALONE_S = 1.0, 0.25, 5.0
+LEAST_S = 0.05
+"""The rest between two looks, however many ask for a picture: whoever looks must not keep the nodes from their work."""
 FIGURES_S = 1.0
 WINDOW_S = 2.0
 """The figures are those of the last two seconds: calm enough to be read, young enough to be of now."""
@@ -76,7 +78,8 @@ class Collector(Background):
                 began = self._clock.monotonic()
                 await self._look()
                 pause = pause_s(viewers=self._feed.viewers, moving=self._is_moving())
-                await self._feed.wanted(max(0.05, pause - (self._clock.monotonic() - began)))
+                await asyncio.sleep(LEAST_S)
+                await self._feed.wanted(max(0.0, pause - LEAST_S - (self._clock.monotonic() - began)))
         finally:
             self._sampler.close()
 

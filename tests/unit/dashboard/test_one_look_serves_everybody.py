@@ -41,8 +41,10 @@ class FakeGathering:
     def __init__(self, place: Place) -> None:
         facts = facts_from(place, CURRENT, Heard(keeper={"pid": 1, "host": "", "port": 1, "stopping": False}))
         self.seen: Seen | Exception = Seen(CURRENT, facts, None, None)
+        self.looks = 0
 
     async def look(self) -> Seen:
+        self.looks += 1
         if isinstance(self.seen, Exception):
             raise self.seen
         return self.seen
@@ -149,6 +151,20 @@ def test_a_look_that_fails_leaves_the_last_picture_and_the_next_may_see(
     assert "a bug" in caplog.text
     scene.gathering.seen = seen
     assert scene.look()["at_us"] > before["at_us"]
+
+
+def test_who_asks_again_and_again_is_served_by_few_looks(scene: Scene) -> None:
+    async def play() -> float:
+        loop = asyncio.get_running_loop()
+        began, until = loop.time(), loop.time() + 0.3
+        await scene.collector.start()
+        while loop.time() < until:
+            await asyncio.gather(*(scene.feed.next(5.0) for _ in range(20)))
+        await scene.collector.stop()
+        return loop.time() - began
+
+    took_s = asyncio.run(play())
+    assert 2 <= scene.gathering.looks <= took_s / module.LEAST_S + 2
 
 
 def test_it_measures_once_a_second_however_often_it_looks(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
