@@ -99,6 +99,10 @@ def test_it_shows_what_runs_and_streams_it(running: Deployed, page: Page) -> Non
     ladder = page.get("/api/ladder")
     assert [step["state"] for step in ladder["steps"]][:3] == ["taken", "next", "later"]
     assert ladder["advice"]["sentence"]
+    brought = [[each["words"]["key"] for each in step["brings"]] for step in ladder["steps"]]
+    assert brought[1][-1] == "advice.brings.data.size"
+    assert "advice.brings.web.dies" in brought[2]
+    assert not any([brought[0], *brought[3:]])
     assert ladder["versions"]
     assert page.get("/api/figures?tier=web&hours=1")["at_us"] is not None
     assert page.get("/api/requests") == {"slow": [], "failed": []}

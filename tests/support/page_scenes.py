@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from tenfold.control.advice.model import Advice, Pressure, Words
+from tenfold.control.advice.phrases import say
 from tenfold.control.figures.model import Traffic
 from tenfold.dashboard.picture.model import Arrow, LoadNow, MoveNow, Node, Part, Picture, Program, StageNow, Tier
 from tenfold.topology.steps import STEPS
@@ -235,6 +236,7 @@ def ladder(step: int = 1, *, mode: str = "full", web: int = 1, workers: int = 0)
             "promise": each.promise,
             "engines": each.engines,
             "exists": each.exists,
+            "brings": brings(each.slug) if each.number > step else [],
             "state": "taken" if each.number <= step else "next" if each.number == step + 1 and each.exists else "later",
         }
         for each in STEPS
@@ -270,6 +272,13 @@ def ladder(step: int = 1, *, mode: str = "full", web: int = 1, workers: int = 0)
         "web": web,
         "workers": workers,
     }
+
+
+def brings(slug: str) -> list[dict[str, Any]]:
+    """What a step would bring, where something can be said of it."""
+    core = Words("advice.brings.web.core", {"node": "web-1", "part": 41, "rate": 310})
+    told = {"load-balancer": (Words("advice.brings.web.nothing"), core)}.get(slug, ())
+    return [{"sentence": say(words), "words": msgspec.to_builtins(words)} for words in told]
 
 
 def advice() -> Advice:

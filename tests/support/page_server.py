@@ -15,6 +15,7 @@ import msgspec
 import page_scenes as scenes
 
 import tenfold.dashboard
+from tenfold.dashboard.pages import Pages
 from tenfold.dashboard.picture.model import Picture
 from tenfold.dashboard.policy import HEADERS, REPORT_CSP
 
@@ -127,7 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/":
             self._file(PAGE / "index.html")
         elif path.startswith("/words/"):
-            self._file(PAGE / path[1:])
+            language = path.removeprefix("/words/").removesuffix(".json")
+            self._send(200, TYPES[".json"], bytes(Pages().words(language).body))
         elif path.startswith("/static/v0/"):
             self._file(PAGE / path.removeprefix("/static/v0/"))
         elif path.startswith("/proofs/"):

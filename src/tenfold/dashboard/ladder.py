@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tenfold.control.advice.advising import advise
+from tenfold.control.advice.brings import brings
 from tenfold.control.advice.model import Advice
+from tenfold.control.advice.phrases import say
+from tenfold.control.figures.model import Figures
 from tenfold.control.figures.store import FigureStore
 from tenfold.core.errors import TenfoldError
 from tenfold.dashboard.actions import Actions
@@ -14,12 +21,24 @@ from tenfold.dashboard.collector import Collector
 from tenfold.dashboard.reading import history_of, steps_of
 from tenfold.topology.dashboard import Mode
 from tenfold.topology.map import Map
+from tenfold.topology.steps import STEPS
 
 LIMIT_S = 10.0
 HISTORY_S = 600.0
 """The advice goes by the last ten minutes."""
 
+AHEAD = 2
+"""So many steps are looked ahead."""
+
 Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the figures say: the advice, and what the next steps would bring, by their numbers."""
+
+    advice: Advice | None = None
+    brings: dict[int, list[Facts]] = field(default_factory=dict)
 
 
 class Ladder:
@@ -34,11 +53,11 @@ class Ladder:
     async def facts(self) -> Facts:
         """Everything of it. What a controller that is away would know is missing; the rest is there."""
         current = self._collector.current
-        moves, versions, advice = await asyncio.gather(self._ask("moves"), self._ask("versions"), self._advice())
+        moves, versions, said = await asyncio.gather(self._ask("moves"), self._ask("versions"), self._said())
         return {
             "step": current.step if current else 0,
-            "steps": steps_of(current),
-            "advice": advice,
+            "steps": [{**step, "brings": said.brings.get(step["number"], [])} for step in steps_of(current)],
+            "advice": said.advice,
             "history": history_of(moves or ()),
             "versions": versions or [],
             "mode": self._mode,
@@ -57,10 +76,30 @@ class Ladder:
         except TenfoldError:
             return None
 
-    async def _advice(self) -> Advice | None:
-        """What is advised now; None where there is no map."""
+    async def _said(self) -> Said:
+        """What the figures say; nothing where there is no map."""
         current = self._collector.current
-        return await asyncio.to_thread(self._advise, current) if current else None
+        return await asyncio.to_thread(self._say, current) if current else Said()
 
-    def _advise(self, current: Map) -> Advice:
-        return advise(current, self._store.recent(HISTORY_S))
+    def _say(self, current: Map) -> Said:
+        history = self._store.recent(HISTORY_S)
+        return Said(advise(current, history), brought(current, history, data_bytes=_data_bytes(current)))
+
+
+def brought(current: Map, history: Sequence[Figures], *, data_bytes: int = 0) -> dict[int, list[Facts]]:
+    """What the next two steps would bring here, by their numbers: each sentence in English, and as words for other
+    languages. Pure."""
+    following = [step for step in STEPS if step.exists and step.number > current.step][:AHEAD]
+    told = {step.number: brings(step, current, history, data_bytes=data_bytes) for step in following}
+    return {
+        number: [{"sentence": say(words), "words": words} for words in sentences] for number, sentences in told.items()
+    }
+
+
+def _data_bytes(current: Map) -> int:
+    """The size of the database's file with what is not yet merged into it; 0 where the data is not in a file."""
+    size = 0
+    for path in (current.database.path, f"{current.database.path}-wal"):
+        with contextlib.suppress(OSError):
+            size += os.stat(path).st_size if current.database.backend == "sqlite" else 0
+    return size

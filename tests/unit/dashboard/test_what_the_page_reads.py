@@ -10,12 +10,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tenfold.control.advice.phrases import say
 from tenfold.control.page import is_wanted, page_launch
 from tenfold.control.place import Place
 from tenfold.control.words import page_words
 from tenfold.core.errors import NotFound
 from tenfold.core.secrets import Secrets
 from tenfold.dashboard.collector import ALONE_S, MOVING_S, WATCHED_S, pause_s
+from tenfold.dashboard.ladder import brought
 from tenfold.dashboard.pages import LANGUAGES, Pages, language_of
 from tenfold.dashboard.reading import LINE_MAX, Logs, Proofs, history_of, merged, steps_of
 from tenfold.dashboard.redacting import Redactor
@@ -41,6 +43,15 @@ def test_the_ladder_shows_where_we_are_and_what_comes_next() -> None:
     top = msgspec.structs.replace(FIRST, step=max(step.number for step in STEPS if step.exists))
     assert "next" not in states(top), "nothing is offered that this version cannot do"
     assert states(None)[0] == "next"
+
+
+def test_the_next_two_steps_say_what_they_would_bring_in_words_of_every_language() -> None:
+    told = brought(FIRST, [], data_bytes=2_000_000)
+    assert list(told) == [2, 3]
+    assert [each["sentence"] for each in told[2]][-1] == "2 MB of data would move."
+    assert all(say(each["words"], language) for each in told[3] for language in LANGUAGES)
+    top = msgspec.structs.replace(FIRST, step=max(step.number for step in STEPS if step.exists))
+    assert brought(top, []) == {}
 
 
 def test_a_step_above_a_gap_stands_alone() -> None:

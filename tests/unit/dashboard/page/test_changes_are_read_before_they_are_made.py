@@ -38,6 +38,23 @@ def test_a_climb_shows_its_plan_and_then_is_made(page: Browser, server: PageServ
     assert sent(server, "/api/plan") == sent(server, "/api/do") == [{"to": "climb", "step": 2}]
 
 
+def test_a_rung_says_what_its_step_would_bring_here(page: Browser, server: PageServer) -> None:
+    server.ladder = scenes.ladder(2)
+    look(page, server)
+    until(page, "document.querySelector('.rung.next .brings')")
+    said = page.text(".rung.next")
+    assert "What it would bring here now" in said
+    assert "no web server is full." in said
+    assert "web-1 uses 41 % of the one core that it can use, at 310 requests/s." in said
+    click(page, "#language")
+    until(page, "document.documentElement.lang === 'ko'")
+    until(page, "document.querySelector('.rung.next .brings').textContent.includes('코어의 41 %를 씁니다')")
+    click(page, "#language")
+    server.ladder = scenes.ladder(1)
+    server.tell_of_a_move()
+    until(page, "document.querySelector('.rung.later details .brings')")
+
+
 def test_a_plan_can_be_left(page: Browser, server: PageServer) -> None:
     click(page, "[data-key=climb]")
     until(page, "document.getElementById('plan-go')")

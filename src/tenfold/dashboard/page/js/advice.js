@@ -20,7 +20,7 @@ export function drawAdvice(root, advice, follow) {
 }
 
 /** A sentence in the page's language, where its catalogue has it. */
-const sentence = (words, english) => (words && knows(words.key) ? t(words.key, words.values) : english);
+export const sentence = (words, english) => (words && knows(words.key) ? t(words.key, words.values) : english);
 
 function pressure({ tier, resource, used, most, unit, share: part, room }) {
   const filled = h("span", { class: "filled" });

@@ -1,6 +1,7 @@
 // The ladder: the steps, where we are, and everything that changes the deployment, each behind a plan that is read.
 
 import { exchange, h } from "./dom.js";
+import { sentence } from "./advice.js";
 import { ask } from "./plan.js";
 import { knows, t } from "./words.js";
 
@@ -52,13 +53,14 @@ export class Ladder {
     const title = words("step", step, "title");
     const promise = h("p", { class: "promise" }, words("step", step, "promise"));
     const engines = step.engines.length ? h("p", { class: "engines" }, step.engines.join(", ")) : null;
+    const brings = step.brings?.length ? [h("p", { class: "brings-head" }, t("brings")), h("ul", { class: "brings" }, step.brings.map((one) => h("li", {}, sentence(one.words, one.sentence))))] : null;
     const state = t(`step.${here ? "here" : step.state}`);
     const more = here || step.state === "next";
     const head = [h("span", { class: "number", "aria-hidden": "true" }, step.number), h("span", { class: "title" }, title), h("span", { class: "what" }, state)];
-    const body = more ? [promise, engines, this.stepButtons(step, here)] : [];
+    const body = more ? [promise, engines, brings, this.stepButtons(step, here)] : [];
     const label = { class: `rung ${step.state}${here ? " here" : ""}${step.exists ? "" : " not-yet"}`, value: step.number, "aria-current": here ? "step" : null };
     if (more) return h("li", label, h("div", { class: "rung-head" }, head), body);
-    return h("li", label, h("details", { "data-key": `step-${step.number}` }, h("summary", { class: "rung-head", "data-key": `head-${step.number}` }, head), promise, engines));
+    return h("li", label, h("details", { "data-key": `step-${step.number}` }, h("summary", { class: "rung-head", "data-key": `head-${step.number}` }, head), promise, engines, brings));
   }
 
   stepButtons(step, here) {
