@@ -32,6 +32,12 @@ def test_a_database_server_that_frees_nothing_says_so_first() -> None:
     assert said["data.size"] == "3.4 MB of data would move."
 
 
+def test_what_is_less_than_a_hundredth_is_called_so() -> None:
+    said = told(DATABASE, STEP_1, reads=traffic(60.0, 0.05), writes=traffic(40.0, 1.5))
+    assert "less than 1 % of its time" in said["data.leaves_little"]
+    assert "data.leaves" not in said
+
+
 def test_a_database_server_takes_reading_off_the_web_process() -> None:
     said = told(DATABASE, STEP_1, reads=traffic(300.0, 2.0), cpu={"web": 0.8})
     assert list(said) == ["data.frees", "data.leaves", "data.price"]
@@ -72,6 +78,7 @@ def test_a_full_server_beside_idle_cores_needs_it() -> None:
 
 def test_on_a_machine_without_idle_cores_it_brings_nothing() -> None:
     said = told(BALANCER, STEP_2, cpu={"web": 0.95}, rate=900.0, machine={"cores": 2, "cpu": 1.9})
+    assert next(iter(said)) == "web.no_room"
     assert "too little for another web server" in said["web.no_room"]
     assert not {"web.needed", "web.servers", "web.carries"} & set(said)
     assert "web.dies" in said, "that one may die needs no core"

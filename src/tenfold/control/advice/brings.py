@@ -67,14 +67,19 @@ def _reading(scene: Scene) -> tuple[Words, ...]:
     took = scene.took_ms(lambda window: window.reads)
     servers = max(1, len(scene.current.of_role("web")))
     now, asking = (min(1.0, scene.reads * each / 1000 / servers) for each in (took, ASK_MS))
-    values = {"reads": scene.reads, "writes": scene.writes, "part": percent(now), "ask": percent(asking)}
-    leaves = words("brings.data.leaves", **values)
+    leaves = _leaving(scene, percent(now), percent(asking))
     price = words("brings.data.price", more=ROUND_TRIP_MS, took=max(took, LEAST_MS))
     if now - asking >= WORTH:
         return words("brings.data.frees", part=percent(now - asking)), leaves, price
     if _waits_for_the_writer(scene):
         return leaves, price
     return words("brings.data.nothing", step=find_step("load-balancer").number), leaves, price
+
+
+def _leaving(scene: Scene, part: int, asking: int) -> Words:
+    if not part and not asking:
+        return words("brings.data.leaves_little", reads=scene.reads, writes=scene.writes)
+    return words("brings.data.leaves", reads=scene.reads, writes=scene.writes, part=part, ask=asking)
 
 
 def _writing(scene: Scene) -> tuple[Words, ...]:
@@ -104,9 +109,9 @@ def _balancer(scene: Scene, _data_bytes: int) -> tuple[Words, ...]:
         return words("brings.web.idle"), dies
     use, cores = uses[0], _cores(scene, uses[0])
     servers = max(1, int(cores / (use.most * TARGET)))
-    first = () if servers < 2 else (_verdict(use),)
+    verdict = _verdict(scene, use, servers)
     price = words("brings.web.price", more=PASS_MS)
-    return (*first, _core(scene, use), *_room(scene, use, servers, cores), *_server(scene), dies, price)
+    return (verdict, _core(scene, use), *_room(scene, use, servers, cores), *_server(scene), dies, price)
 
 
 def _cores(scene: Scene, use: Use) -> float:
@@ -118,7 +123,9 @@ def _cores(scene: Scene, use: Use) -> float:
     return use.used + max(0.0, free) / (1 + beside)
 
 
-def _verdict(use: Use) -> Words:
+def _verdict(scene: Scene, use: Use, servers: int) -> Words:
+    if servers < 2:
+        return words("brings.web.no_room", idle=scene.idle, cores=scene.cores)
     if use.share >= FULL:
         return words("brings.web.needed", node=use.node)
     return words("brings.web.nothing")
@@ -132,7 +139,7 @@ def _core(scene: Scene, use: Use) -> Words:
 def _room(scene: Scene, use: Use, servers: int, cores: float) -> tuple[Words, ...]:
     """How many there can be on this machine, and what they carry."""
     if servers < 2:
-        return (words("brings.web.no_room", idle=scene.idle, cores=scene.cores),)
+        return ()
     there = words("brings.web.servers", idle=scene.idle, cores=scene.cores, servers=servers)
     if use.share < SEEN:
         return (there,)
