@@ -42,6 +42,7 @@ def compiled(template: str, function: Callable[..., Any], miss: Any = None) -> t
         "refuse": None,
         "miss": miss,
         "late": None,
+        "scope_of": lambda: None,
         "partial": lambda loader, *args, **kwargs: (args, kwargs),
         "normal": normal,
         "missing": None,
