@@ -49,12 +49,18 @@ def test_a_tenth_of_a_core_is_worth_being_freed(took: float, frees: bool) -> Non
     assert ("data.frees" in told(DATABASE, STEP_1, reads=traffic(1000.0, took))) is frees
 
 
-def test_a_server_has_many_writers_and_a_slow_disk_stays_slow() -> None:
+def test_a_server_has_many_writers() -> None:
     waits = told(DATABASE, STEP_1, writes=traffic(200.0, 70.0))
     assert "data.waits" in waits
     assert "data.nothing" not in waits
-    disk = told(DATABASE, STEP_1, writes=traffic(200.0, 70.0), machine={"disk_busy": 0.95})
-    assert next(iter(disk)) == "data.nothing", "another program would wait for the same disk"
+
+
+@pytest.mark.parametrize("full", [{"machine": {"disk_busy": 0.95}}, {"machine": {"cpu": 7.5}}, {"cpu": {"web": 0.97}}])
+def test_a_full_disk_or_core_stays_full(full: dict[str, Any]) -> None:
+    said = told(DATABASE, STEP_1, writes=traffic(200.0, 70.0), **full)
+    assert next(iter(said)) == "data.nothing"
+    assert "not SQLite's one writer" in said["data.elsewhere"]
+    assert not {"data.waits", "data.keeps_up"} & set(said)
 
 
 def test_who_hardly_asks_the_database_is_told_so() -> None:

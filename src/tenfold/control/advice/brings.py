@@ -14,6 +14,7 @@ from tenfold.control.advice.levels import FULL, LEAST_S, TARGET
 from tenfold.control.advice.model import Words
 from tenfold.control.advice.pressures import LEAST_RATE
 from tenfold.control.advice.scene import Scene, Use, scene_of
+from tenfold.control.advice.tiers import full
 from tenfold.control.figures.model import Figures
 from tenfold.topology.map import Map
 from tenfold.topology.steps import Step, find_step
@@ -88,13 +89,16 @@ def _writing(scene: Scene) -> tuple[Words, ...]:
     took = max(scene.took_ms(lambda window: window.writes), LEAST_MS)
     if _waits_for_the_writer(scene):
         return (words("brings.data.waits", took=took),)
+    if took >= SLOW_WRITE_MS:
+        return (words("brings.data.elsewhere", took=took),)
     return (words("brings.data.keeps_up", took=took),)
 
 
 def _waits_for_the_writer(scene: Scene) -> bool:
-    """Whether the one writer of a file is too slow, and the disk is not what it waits for."""
+    """Whether the one writer of a file is too slow, and no full disk or core is what it waits for."""
     took = scene.took_ms(lambda window: window.writes)
-    return scene.writes >= LEAST_RATE and took >= SLOW_WRITE_MS and scene.disk_busy < FULL
+    room = scene.disk_busy < FULL and scene.busy < FULL * scene.cores and full(scene, "web") is None
+    return scene.writes >= LEAST_RATE and took >= SLOW_WRITE_MS and room
 
 
 # Several web servers
