@@ -109,9 +109,6 @@ async def build(context: Context) -> Move:
     )
 
 
-registry.BUILDERS["copy_to_postgres"] = f"{__name__}:build"
-
-
 class Faked:
     """A deployment whose moves are these."""
 
