@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -177,7 +178,9 @@ def test_while_a_move_is_open_nothing_else_changes(small: Deployed, fake: Faked)
     finally:
         small.spec()
     assert small.tenfold("up").code == 0
-    assert "is open, in its stage mark" in small.tenfold("status").out
+    drawn = small.tenfold("status").out
+    assert "Leave two files  copy_to_postgres" in drawn
+    assert re.search(r"^ +\W*mark\b.*hold.*decide.*flip", drawn, re.MULTILINE), drawn
     facts = small.tenfold("plan", "--json").facts()
     assert (facts["empty"], facts["open"]["move"]) == (False, "copy_to_postgres")
     with pytest.raises(Exception, match="open"):
