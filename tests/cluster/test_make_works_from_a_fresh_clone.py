@@ -185,12 +185,14 @@ def test_an_interpreter_without_venv_is_refused_with_the_apt_line(
 
 
 def test_ci_run_fails_when_a_part_fails_and_works_from_any_folder(tmp_path: Path) -> None:
-    for check, test, code in [("true", "true", 0), ("false", "true", 1), ("true", "false", 1)]:
+    ways = [("true", "true", "true", 0), ("false", "true", "true", 1), ("true", "false", "true", 1)]
+    for check, docs, test, code in [*ways, ("true", "true", "false", 1)]:
         (tmp_path / ".ci").mkdir(exist_ok=True)
         shutil.copy2(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
-        (tmp_path / "Makefile").write_text(f"check:\n\t@echo checked; {check}\ntest:\n\t@echo tested; {test}\n")
+        targets = (("check", "checked", check), ("docs", "made", docs), ("test", "tested", test))
+        (tmp_path / "Makefile").write_text("".join(f"{name}:\n\t@echo {said}; {how}\n" for name, said, how in targets))
         outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
         words = [tmp_path / ".ci" / "run"]
         done = subprocess.run(words, cwd="/", env=outside, capture_output=True, text=True, check=False)
         assert done.returncode == code
-        assert done.stdout.splitlines()[:2] == ["checked", "tested"]
+        assert done.stdout.splitlines()[:3] == ["checked", "made", "tested"]

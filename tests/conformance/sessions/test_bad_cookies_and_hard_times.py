@@ -83,7 +83,8 @@ def test_forms_are_bound_to_the_session_and_masked(kit: Kit, tmp_path: Path) -> 
         assert (await ada.at(there).send(lambda: there.sessions.check_csrf(token))).status == 200
         by_header = await ada.send(here.sessions.check_csrf, headers=[(b"x-csrf-token", token.encode())])
         assert by_header.status == 200
-        for wrong in (token[:-1] + "_", "", None):
+        # The first character: some bits of the last one may stand for nothing.
+        for wrong in (("B" if token[0] == "A" else "A") + token[1:], "", None):
             refused = await ada.send(lambda wrong=wrong: here.sessions.check_csrf(wrong))
             assert (refused.status, b"TF-CSRF" in refused.body) == (403, True)
         assert (await eve.send(lambda: here.sessions.check_csrf(token))).status == 403
