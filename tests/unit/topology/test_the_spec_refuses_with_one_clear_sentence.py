@@ -499,9 +499,8 @@ def test_a_key_above_all_tables_is_told_where_it_belongs() -> None:
     for key, homes in (("processes", "[web] or [workers]"), ("port", ports), ("strip", "[[route]]")):
         said = f'unknown key "{key}" at the top of the file; it belongs under {homes}.'
         assert refusal(f"{key} = 1\n" + SERVICE) == said
-    assert refusal("zzz = 1\n" + SERVICE).startswith(
-        'unknown key "zzz" at the top of the file; every key belongs under'
-    )
+    unknown = 'unknown key "zzz" at the top of the file; every key belongs under'
+    assert refusal("zzz = 1\n" + SERVICE).startswith(unknown)
 
 
 @pytest.mark.parametrize(
