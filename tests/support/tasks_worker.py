@@ -16,9 +16,11 @@ def declared(process: Process) -> None:
     """Tasks that this process and the one that enqueues share."""
 
     @process.tasks.task("slow")
-    async def slow(n: int, seconds: float) -> None:
+    async def slow(n: int, hold: str) -> None:
+        """Lasts for as long as there is a file of that path."""
         print("began", n, os.getpid(), flush=True)
-        await asyncio.sleep(seconds)
+        while Path(hold).exists():
+            await asyncio.sleep(0.02)
 
         async def body(tx: Transaction) -> None:
             await process.count(tx, "k")
