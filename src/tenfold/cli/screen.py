@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import sys
 import termios
@@ -35,6 +36,29 @@ def frame(lines: Sequence[str], footer: str, rows: int) -> str:
     return _BEGIN + "\r\n".join(f"{_ERASE}{line}" for line in [*shown, *blank, footer]) + _END
 
 
+class Wake:
+    """Ends a wait, from any thread and from the handler of a signal. (A threading.Event may not be set there: the
+    handler runs in the thread that waits, which may hold the lock of the event at that moment, and then for ever.)"""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def set(self) -> None:
+        """Ends the wait that runs, or else the next one."""
+        self._calls.put(None)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Waits for `set`; False when `timeout_s` seconds went by without. All calls until now are one."""
+        try:
+            self._calls.get(timeout=timeout_s)
+        except queue.Empty:
+            return False
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._calls.get_nowait()
+        return True
+
+
 class Screen:
     """The terminal of standard output while something is drawn on it over and over."""
 
@@ -44,9 +68,11 @@ class Screen:
         self._changed = changed
 
     def show(self, text: str) -> None:
-        """Writes at once."""
-        self._out.write(text)
-        self._out.flush()
+        """Writes at once. Past the buffer of the stream, which must not be written to in the handler of a signal that
+        came while it was written to."""
+        left = text.encode(self._out.encoding, "replace")
+        while left:
+            left = left[os.write(self._out.fileno(), left) :]
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
@@ -59,7 +85,8 @@ class Screen:
             try:
                 yield
             finally:
-                self.show(_LEAVE)
+                with contextlib.suppress(OSError):  # the terminal is gone: SIGHUP said so
+                    self.show(_LEAVE)
                 for number, handler in before.items():
                     signal.signal(number, handler)
 

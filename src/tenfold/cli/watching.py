@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from tenfold.cli.screen import Screen, frame
+from tenfold.cli.screen import Screen, Wake, frame
 from tenfold.control.figures.between import figures_between
 from tenfold.control.figures.look import Look, window_start
 from tenfold.control.figures.model import Figures
@@ -72,7 +72,7 @@ class Looker:
         self._fault: Exception | None = None
         self.view: View | None = None
         self.problem = ""
-        self.news = threading.Event()
+        self.news = Wake()
         """Set when there is a new view or a problem; and by whoever wants the screen drawn anew."""
 
     def start(self) -> None:
@@ -136,7 +136,6 @@ def _on_screen(looker: Looker, every_s: float, tell: Tell) -> None:
             lines = tell(looker.view, columns, rows) if looker.view else []
             screen.show(frame(lines, footer(looker, every_s, columns), rows))
             looker.news.wait(max(min(every_s, 1.0), 0.1))
-            looker.news.clear()
             looker.raise_fault()
 
 
@@ -154,7 +153,6 @@ def _in_a_row(looker: Looker, every_s: float, tell: Tell) -> None:
     told: View | None = None
     while True:
         looker.news.wait(max(OLD_S, 2 * every_s))
-        looker.news.clear()
         looker.raise_fault()
         if looker.view is not None and looker.view is not told:
             told = looker.view

@@ -205,6 +205,27 @@ def test_a_deployment_that_cannot_be_seen_leaves_the_picture_of_before(
     assert "Ctrl-C ends it." in footer(again, 1.0, 80), "it is seen again"
 
 
+STORM = """
+import signal
+from tenfold.cli.screen import Wake
+wake, heard = Wake(), 0
+signal.signal(signal.SIGALRM, lambda *_: wake.set())
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+while heard < 1000:
+    heard += wake.wait(20.0)
+signal.setitimer(signal.ITIMER_REAL, 0.0)
+wake.set()
+wake.set()
+assert wake.wait(0.0) and not wake.wait(0.01), "all calls until now are one"
+print("awake")
+"""
+
+
+def test_the_screen_is_woken_by_the_handler_of_a_signal_that_comes_at_any_moment() -> None:
+    ended = subprocess.run([sys.executable, "-c", STORM], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.stdout == "awake\n", ended.stderr
+
+
 def test_a_fault_of_ours_ends_the_watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looker = Looker(Place(tmp_path), 1.0)
     monkeypatch.setattr(looker, "_seen", _Seeing(ZeroDivisionError("by zero")).seen)

@@ -124,8 +124,20 @@ def test_names_from_outside_are_text_and_never_markup(page: Browser, server: Pag
     assert page.script("return document.querySelectorAll('img').length") == 0
 
 
+def work(page: Browser, *pictures: Picture) -> list[dict[str, int]]:
+    """What each of these pictures makes the browser do, drawn one after the other."""
+    done: list[dict[str, int]] = page.script(look_of("work"), [msgspec.json.encode(each).decode() for each in pictures])
+    return done
+
+
 def test_500_nodes_are_drawn_without_a_stall(page: Browser, server: PageServer) -> None:
-    show(page, server, scenes.crowd(500))
-    pictures = [scenes.crowd(500), scenes.crowd(500, ill_every=7)]
-    took = sorted(page.script(look_of("updates"), [msgspec.json.encode(each).decode() for each in pictures]))
-    assert took[len(took) // 2] < 50, f"updates of 500 nodes, each with 500 other figures, took {took} ms"
+    """What would make it stall is counted; how long it takes is `python -m bench page`."""
+    show(page, server, scenes.on_one_server())
+    small = work(page, scenes.crowd(100), scenes.crowd(100), scenes.crowd(100, ill_every=7))
+    first, again, other = work(page, scenes.crowd(500), scenes.crowd(500), scenes.crowd(500, ill_every=7))
+    assert small[0]["made"] > 300, "the pictures were drawn"
+    assert first["made"] < 6 * small[0]["made"], "no more is made for each node than in a small picture"
+    assert again["made"] + again["written"] < 10, "the same picture costs nothing"
+    assert other["made"] < 4 * 80, "elements are kept: only the signs of the 75 nodes that fell ill or rose are made"
+    assert 500 < other["written"] < 6 * small[2]["written"]
+    assert other["asked"] < 10, "the page is not laid out anew for each node"
