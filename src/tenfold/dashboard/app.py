@@ -40,7 +40,7 @@ class Dashboard:
         self._collector = Collector(place, clock, self._feed, self._gathering, self._store, redactor=redactor)
         api = Api(
             feed=self._feed,
-            ladder=Ladder(self._collector, actions, self._store, rules.mode),
+            ladder=Ladder(self._collector, self._gathering, self._store, rules.mode, clock),
             actions=actions,
             loading=Loading(place, crew, clock),
             gathering=self._gathering,

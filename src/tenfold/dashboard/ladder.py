@@ -15,17 +15,20 @@ from tenfold.control.advice.model import Advice
 from tenfold.control.advice.phrases import say
 from tenfold.control.figures.model import Figures
 from tenfold.control.figures.store import FigureStore
-from tenfold.core.errors import TenfoldError
-from tenfold.dashboard.actions import Actions
+from tenfold.control.standing import CONTROLLER
+from tenfold.core.clock import Clock
 from tenfold.dashboard.collector import Collector
+from tenfold.dashboard.gathering import Gathering
 from tenfold.dashboard.reading import history_of, steps_of
 from tenfold.topology.dashboard import Mode
 from tenfold.topology.map import Map
 from tenfold.topology.steps import STEPS
 
-LIMIT_S = 10.0
 HISTORY_S = 600.0
 """The advice goes by the last ten minutes."""
+
+SAID_S = 5.0
+"""What the figures say is worked out this often at most, however many look; figures are stored no oftener."""
 
 AHEAD = 2
 """So many steps are looked ahead."""
@@ -44,22 +47,30 @@ class Said:
 class Ladder:
     """The ladder of one deployment, from what was seen last."""
 
-    def __init__(self, collector: Collector, actions: Actions, store: FigureStore, mode: Mode) -> None:
+    def __init__(
+        self, collector: Collector, gathering: Gathering, store: FigureStore, mode: Mode, clock: Clock
+    ) -> None:
         self._collector = collector
-        self._actions = actions
+        self._gathering = gathering
         self._store = store
         self._mode = mode
+        self._clock = clock
+        self._known: dict[str, list[Facts]] = {}
+        self._said = Said()
+        self._said_of: Map | None = None
+        self._said_at_s = 0.0
+        self._turn = asyncio.Lock()
 
     async def facts(self) -> Facts:
-        """Everything of it. What a controller that is away would know is missing; the rest is there."""
+        """Everything of it. Of a controller that is away it is what it said last."""
         current = self._collector.current
-        moves, versions, said = await asyncio.gather(self._ask("moves"), self._ask("versions"), self._said())
+        moves, versions, said = await asyncio.gather(self._ask("moves"), self._ask("versions"), self.said())
         return {
             "step": current.step if current else 0,
             "steps": [{**step, "brings": said.brings.get(step["number"], [])} for step in steps_of(current)],
             "advice": said.advice,
-            "history": history_of(moves or ()),
-            "versions": versions or [],
+            "history": history_of(moves),
+            "versions": versions,
             "mode": self._mode,
             "web": len(self.nodes_of("web")),
             "workers": len(self.nodes_of("worker")),
@@ -70,16 +81,21 @@ class Ladder:
         current = self._collector.current
         return [node.name for node in current.of_role(role)] if current else []
 
-    async def _ask(self, op: str) -> list[Facts] | None:
-        try:
-            return list((await self._actions.ask(op, LIMIT_S))[op])
-        except TenfoldError:
-            return None
+    async def _ask(self, op: str) -> list[Facts]:
+        answer = await self._gathering.ask(CONTROLLER, op)
+        if answer is not None:
+            self._known[op] = list(answer[op])
+        return self._known.get(op, [])
 
-    async def _said(self) -> Said:
-        """What the figures say; nothing where there is no map."""
-        current = self._collector.current
-        return await asyncio.to_thread(self._say, current) if current else Said()
+    async def said(self) -> Said:
+        """What the figures say, no older than `SAID_S`; nothing where there is no map."""
+        async with self._turn:
+            current = self._collector.current
+            old = self._clock.monotonic() - self._said_at_s >= SAID_S
+            if current is not None and (old or current is not self._said_of):
+                self._said = await asyncio.to_thread(self._say, current)
+                self._said_of, self._said_at_s = current, self._clock.monotonic()
+            return self._said if current is not None else Said()
 
     def _say(self, current: Map) -> Said:
         history = self._store.recent(HISTORY_S)
