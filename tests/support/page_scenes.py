@@ -299,7 +299,7 @@ def advice() -> Advice:
     )
 
 
-def plan(to: str, *, destroys: tuple[str, ...] = ()) -> dict[str, Any]:
+def plan(to: str, *, destroys: tuple[dict[str, str], ...] = ()) -> dict[str, Any]:
     """What `/api/plan` says."""
     told = [
         {"stage": stage.name, "says": stage.says, "holds_writes": stage.holds, "decides": stage.decides}

@@ -67,10 +67,10 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
     for_s: float = 10.0
 
 
-def destroyed(plan: Facts) -> list[str]:
-    """What a plan takes away for good, in the sentences of its stages. Pure."""
+def destroyed(plan: Facts) -> list[dict[str, str]]:
+    """What a plan takes away for good: the stages, by name and in their sentences. Pure."""
     return [
-        str(stage["says"])
+        {"move": str(move["name"]), "stage": str(stage["stage"]), "says": str(stage["says"])}
         for move in plan.get("moves", ())
         for stage in move["stages"]
         if (move["name"], stage["stage"]) in TAKES_AWAY

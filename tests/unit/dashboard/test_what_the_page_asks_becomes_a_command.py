@@ -81,7 +81,9 @@ def test_an_abort_has_no_plan(tmp_path: Path) -> None:
 
 def test_what_a_plan_takes_away_is_named_in_its_own_words() -> None:
     stages = [{"stage": "flip", "says": "Flips."}, {"stage": "settle", "says": "Empties the database."}]
-    assert destroyed({"moves": [{"name": "return_to_sqlite", "stages": stages}]}) == ["Empties the database."]
+    assert destroyed({"moves": [{"name": "return_to_sqlite", "stages": stages}]}) == [
+        {"move": "return_to_sqlite", "stage": "settle", "says": "Empties the database."}
+    ]
     assert destroyed({"moves": [{"name": "copy_to_postgres", "stages": stages}]}) == []
     assert destroyed({"moves": []}) == []
 

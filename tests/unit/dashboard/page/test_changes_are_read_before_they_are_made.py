@@ -63,16 +63,24 @@ def test_a_plan_can_be_left(page: Browser, server: PageServer) -> None:
     assert sent(server, "/api/do") == []
 
 
-def test_what_is_destroyed_is_named(page: Browser, server: PageServer) -> None:
-    server.ladder = scenes.ladder(2)
+@pytest.mark.parametrize(
+    ("language", "said", "verb"),
+    [
+        ("en", "The SQLite file is put aside.", "Give the way back up"),
+        ("ko", "SQLite 파일을 따로 둡니다.", "돌아갈 길 없애기"),
+    ],
+)
+def test_what_is_destroyed_is_named(page: Browser, server: PageServer, language: str, said: str, verb: str) -> None:
+    gone = {"move": "drop_way_back", "stage": "archive", "says": "The SQLite file is put aside."}
+    server.ladder, server.lang = scenes.ladder(2), language
     server.picture = scenes.on_a_database()
-    server.posts["/api/plan"] = lambda body: (200, scenes.plan(body["to"], destroys=("The SQLite file app.db.",)))
+    server.posts["/api/plan"] = lambda body: (200, scenes.plan(body["to"], destroys=(gone,)))
     look(page, server)
     click(page, "[data-key=finalize]")
     until(page, "document.querySelector('.destroys')")
-    assert "The SQLite file app.db." in page.text(".destroys")
+    assert said in page.text(".destroys")
     assert page.attribute("#plan-go", "class") == "danger"
-    assert page.text("#plan-go") == "Give the way back up"
+    assert page.text("#plan-go") == verb
 
 
 @pytest.mark.parametrize(

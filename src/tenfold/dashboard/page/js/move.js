@@ -34,7 +34,7 @@ export class MoveCard {
       list.append(this.stages[at]);
       if (stage.decides) list.append(h("li", { class: "no-return" }, t("no_return")));
     });
-    this.doing = h("p", { class: "doing" });
+    this.doing = h("p", { class: "doing", lang: "en" });
     this.bar = h("div", { class: "progress", role: "progressbar", "aria-label": t("progress") }, h("div", { class: "filled" }));
     this.amount = h("p", { class: "soft" });
     this.held = h("p", { class: "held" });

@@ -18,5 +18,5 @@ export const stageShort = (move, stage, says) => (knows(`stage.${move}.${stage}`
 export function explain(problem) {
   if (problem.code === "TF-PAGE-OFFLINE") return h("p", { class: "problem", role: "alert" }, t("offline"));
   const code = problem.code ? h("code", {}, problem.code) : null;
-  return h("div", { class: "problem", role: "alert" }, h("p", {}, problem.message || t("failed")), problem.hint ? h("p", { class: "soft" }, problem.hint) : null, code);
+  return h("div", { class: "problem", role: "alert", lang: problem.message ? "en" : null }, h("p", {}, problem.message || t("failed")), problem.hint ? h("p", { class: "soft" }, problem.hint) : null, code);
 }

@@ -41,8 +41,8 @@ function planned({ plan, words, destroys }) {
   if (plan.open) body.push(h("p", { class: "note" }, t("busy")));
   for (const move of plan.moves) body.push(moveOf(move));
   if (!plan.moves.length) body.push(h("p", {}, plan.same ? t("same_code", { version: plan.version }) : t("nothing_to_do")));
-  for (const text of plan.waiting ?? []) body.push(h("p", { class: "note" }, text));
-  if (destroys.length) body.push(h("div", { class: "destroys", role: "alert" }, h("h3", {}, t("destroys")), h("ul", {}, destroys.map((text) => h("li", {}, text)))));
+  for (const text of plan.waiting ?? []) body.push(h("p", { class: "note", lang: "en" }, text));
+  if (destroys.length) body.push(h("div", { class: "destroys", role: "alert" }, h("h3", {}, t("destroys")), h("ul", {}, destroys.map(({ move, stage, says }) => h("li", {}, stageWords(move, stage, says))))));
   if (words?.length && plan.moves.length) body.push(h("details", {}, h("summary", {}, t("as_terminal")), h("pre", { tabindex: 0 }, words.join("\n"))));
   return body;
 }
