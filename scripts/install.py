@@ -91,14 +91,25 @@ def install():
                 made.stdout + made.stderr + "\n.venv could not be made. On Debian or Ubuntu:\n\n    " + APT_LINE
             )
     say("Installing Tenfold and what it needs (about a minute, log in .venv/install.log)")
-    # What is imported is compiled then; all the rest (a third of the work) never needs to be.
+    # What is imported is compiled then; all the rest (a fifth of the work) never needs to be.
     if pip("install", "--no-input", "--no-compile", "--editable", ".[dev]") != 0:
         return fail(tail(LOG) + "\nThe install failed (see above); run the same command again to go on.")
+    if sys.dont_write_bytecode:
+        compile_all()
     with open(STAMP + ".new", "w") as stamp:
         stamp.write(target)
     os.replace(STAMP + ".new", STAMP)
     say("Installed.")
     return 0
+
+
+def compile_all():
+    """Compiles everything once where Python keeps nothing that it compiles (PYTHONDONTWRITEBYTECODE, as in many
+    containers): there each process would compile all that it imports again, and start half as fast."""
+    say("  compiling, because PYTHONDONTWRITEBYTECODE is set")
+    python = os.path.join(VENV, "bin", "python")
+    for folder in (VENV, os.path.join(ROOT, "src")):  # a file that cannot be compiled is one that nobody imports
+        subprocess.run([python, "-m", "compileall", "-q", "-j", "0", folder], stdout=subprocess.DEVNULL, check=False)
 
 
 def pip(*arguments):

@@ -12,13 +12,14 @@ import pytest
 from browsing import Browser, driving, window
 from dashing import Page, dashboard_of, until
 from deployed import Deployed
+from haproxy import needs_haproxy
 from postgres import needs_postgres
 from shortened import SPEC, shortened
 
 LIMIT_S = 120.0
 """On a machine that others keep busy each of these takes its time."""
 
-pytestmark = [needs_postgres, pytest.mark.browser]
+pytestmark = [needs_postgres, needs_haproxy, pytest.mark.browser]
 
 
 @pytest.fixture
@@ -67,7 +68,25 @@ def errors(page: Page) -> list[Any]:
     return [*page.get("/api/requests")["failed"], *(rate for rate in rates if rate)]
 
 
-def test_a_climb_is_clicked_through_under_load(shortener: Deployed, browser: Browser) -> None:
+def climb(browser: Browser, page: Page, step: int, node: str) -> dict[str, Any]:
+    """Clicks the next step and its plan, and waits until the picture has its new node; its move in the history."""
+    until(lambda: shown(browser, '[data-key="climb"]:not(:disabled)'), LIMIT_S)
+    browser.click('[data-key="climb"]')
+    until(lambda: planned(browser), LIMIT_S)
+    assert "the point of no return" in browser.text("#plan")
+    browser.click("#plan-go")
+    until(lambda: shown(browser, "#move:not([hidden])"), LIMIT_S)
+    until(lambda: shown(browser, "[data-key=climb]:disabled"), LIMIT_S)  # one move at a time
+    until(lambda: page.get("/api/ladder")["step"] == step, LIMIT_S)
+    until(lambda: shown(browser, f'[data-node="{node}"]') and shown(browser, "#move[hidden]"), LIMIT_S)
+    newest, *_ = page.get("/api/ladder")["history"]
+    assert newest["result"] == "finished"
+    return dict(newest)
+
+
+def test_the_climb_is_clicked_through_under_load_as_far_as_the_steps_exist(
+    shortener: Deployed, browser: Browser
+) -> None:
     page = Page(dashboard_of(shortener)["address"])
     browser.open(page.address)
     browser.find("body.drawn")
@@ -79,19 +98,15 @@ def test_a_climb_is_clicked_through_under_load(shortener: Deployed, browser: Bro
     assert load["rate"] > 0
     until(lambda: page.get("/api/picture")["arrows"][0]["traffic"]["rate"] > load["rate"] / 2, LIMIT_S)
 
-    browser.click('[data-key="climb"]')
-    until(lambda: planned(browser), LIMIT_S)
-    assert "PostgreSQL" in browser.text("#plan")
-    assert "the point of no return" in browser.text("#plan")
-    browser.click("#plan-go")
-    until(lambda: shown(browser, "#move:not([hidden])"), LIMIT_S)
-    until(lambda: shown(browser, "[data-key=climb]:disabled"), LIMIT_S)  # one move at a time
-    until(lambda: page.get("/api/ladder")["step"] == 2, LIMIT_S)
-    until(lambda: shown(browser, '[data-node="db-1"]') and shown(browser, "#move[hidden]"), LIMIT_S)
-    (moved,) = page.get("/api/ladder")["history"]
-    assert (moved["move"], moved["result"]) == ("copy_to_postgres", "finished")
+    moved = climb(browser, page, 2, "db-1")
+    assert moved["move"] == "copy_to_postgres"
     assert 0 < moved["held_ms"] <= 5000
-    assert errors(page) == [], "no request failed over the climb"
+    moved = climb(browser, page, 3, "balancer-2")
+    assert moved["move"] == "put_balancers"
+    assert not shown(browser, '[data-key="climb"]'), "no further step exists"
+    assert {"balancer-1", "balancer-2", "web-1", "db-1"} <= nodes(page).keys()
+    until(lambda: page.get("/api/picture")["arrows"][0]["traffic"]["rate"] > load["rate"] / 2, LIMIT_S)
+    assert errors(page) == [], "no request failed over the climbs"
 
     before = nodes(page)["web-1"]["pid"]
     browser.click('[data-node="web-1"]')

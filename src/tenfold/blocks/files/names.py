@@ -5,6 +5,7 @@ from __future__ import annotations
 import mimetypes
 import re
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import quote
 
 HASH_CHARS = 16
@@ -40,7 +41,12 @@ _TYPES = {
     ".xml": "text/xml",
 }
 _SQUEEZED = ("application/json", "application/manifest+json", "application/wasm", "image/svg+xml", "image/x-icon")
-_BUILT_IN = mimetypes.MimeTypes(filenames=())
+
+
+@cache
+def _built_in() -> mimetypes.MimeTypes:
+    """Python's own table. Made when it is first asked: that reads files of the system, which a start has no need of."""
+    return mimetypes.MimeTypes(filenames=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,7 @@ def url_path(path: str) -> str:
 
 def content_type(extension: str) -> str:
     """The content type, with the character set for text."""
-    known = _TYPES.get(extension.lower()) or _BUILT_IN.guess_type(f"a{extension}")[0] or "application/octet-stream"
+    known = _TYPES.get(extension.lower()) or _built_in().guess_type(f"a{extension}")[0] or "application/octet-stream"
     return f"{known}; charset=utf-8" if known.startswith("text/") else known
 
 
