@@ -57,12 +57,25 @@ class Heard:
     jobs: Facts | None = None
 
 
+LOOKS = 3
+"""So often everybody is asked when the map has become another one meanwhile: by the map of before, what a move has just
+begun or ended would look as if it had failed."""
+
+
 def facts_of(place: Place, keeper: KeeperClient, *, jobs: bool = False) -> Facts:
     """How the deployment stands, as `tenfold status --json` prints it; see `facts_from`.
 
     With `jobs`, `jobs` says how many wait, run and are dead, which costs the database a query.
     """
-    current = place.read_map()
+    for _ in range(LOOKS):
+        current = place.read_map()
+        facts = _facts_by(place, keeper, current, jobs)
+        if place.read_map() == current:
+            break
+    return facts
+
+
+def _facts_by(place: Place, keeper: KeeperClient, current: Map | None, jobs: bool) -> Facts:
     runs = _keeper_facts(keeper)
     children = keeper.nodes() if runs else orphans(place)
     said = {node: answer for node in asked(children) if (answer := _status(place, node, 2.0)) is not None}

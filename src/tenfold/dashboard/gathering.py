@@ -14,7 +14,7 @@ from typing import Any
 
 from tenfold.control.figures.lines import Line
 from tenfold.control.place import Place
-from tenfold.control.standing import CONTROLLER, Heard, asked, facts_from, orphans
+from tenfold.control.standing import CONTROLLER, LOOKS, Heard, asked, facts_from, orphans
 from tenfold.core.errors import TenfoldError
 from tenfold.dashboard.loading import load_now
 from tenfold.dashboard.picture.model import LoadNow
@@ -49,6 +49,14 @@ class Gathering:
 
     async def look(self) -> Seen:
         """What is so now. Raises a `TenfoldError` only for a map that cannot be read."""
+        for _ in range(LOOKS):
+            current = self._read_map()
+            seen = await self._look_by(current)
+            if self._read_map() is current:
+                break
+        return seen
+
+    async def _look_by(self, current: Map | None) -> Seen:
         hello, listed, controller, newest = await asyncio.gather(
             self.ask(KEEPER, "hello"),
             self.ask(KEEPER, "list"),
@@ -68,7 +76,6 @@ class Gathering:
             controller=controller,
             move=move if move and move["open"] else None,
         )
-        current = self._read_map()
         facts = facts_from(self._place, current, heard)
         return Seen(current, facts, move, load_now(self._place, children))
 

@@ -7,13 +7,18 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tenfold.control.place import Place
+from tenfold.control.standing import LOOKS
+from tenfold.core.files import atomic_write
 from tenfold.dashboard import gathering as room
 from tenfold.dashboard.gathering import Gathering
 from tenfold.hosts import wire
 from tenfold.serve.node import Facts, NodeSocket
+from tenfold.topology.map import encode, map_of
+from tenfold.topology.spec import parse_spec
 
 
 class World:
@@ -115,3 +120,37 @@ def test_who_refuses_has_no_answer_and_who_is_gone_is_forgotten(place: Place) ->
         await node.stop()
 
     played(place, play)
+
+
+def test_a_map_that_changes_while_everybody_is_asked_is_not_held_against_the_answers(place: Place) -> None:
+    """By the map of before, what a move has just ended would look as if it had failed."""
+    spec = parse_spec('[service]\nname = "shop"\napp = "shop:app"\n')
+    first = map_of(spec, root="/s", state="/s/.tenfold", previous=None)
+
+    async def play(world: World, changes: int) -> tuple[int, int]:
+        place.map_file.parent.mkdir(parents=True, exist_ok=True)
+        place.map_file.write_bytes(encode(first))
+        asked = 0
+
+        async def lists(_: Facts) -> Facts:
+            nonlocal asked
+            asked += 1
+            if asked <= changes:
+                atomic_write(place.map_file, encode(msgspec.structs.replace(first, epoch=first.epoch + asked)))
+            return {"nodes": []}
+
+        keeper = NodeSocket(place.run / "keeper.sock", {"hello": world.hello, "list": lists})
+        await keeper.start()
+        try:
+            seen = await world.gathering.look()
+        finally:
+            world.gathering.close()
+            await keeper.stop()
+        assert seen.current is not None
+        return asked, seen.current.epoch - first.epoch
+
+    assert asyncio.run(play(World(place), 0)) == (1, 0)
+    assert asyncio.run(play(World(place), 1)) == (2, 1)
+    assert asyncio.run(play(World(place), 99)) == (LOOKS, LOOKS - 1), (
+        "a map that always changes does not stop the picture"
+    )
