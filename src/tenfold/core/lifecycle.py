@@ -75,6 +75,16 @@ class Background(ABC):
             self.failed(error)
 
 
+async def within(event: asyncio.Event, seconds: float) -> bool:
+    """Waits for the event; whether it happened within that time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
 async def _ended(task: asyncio.Task[None]) -> None:
     """Waits for the end of a cancelled task, through cancellations of its own caller, which it passes on afterwards."""
     interrupted: asyncio.CancelledError | None = None

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from tenfold.core.errors import Unavailable
+from tenfold.core.lifecycle import within
 
 VIEWERS_MAX = 32
 HEARTBEAT_S = 10.0
@@ -102,7 +103,7 @@ class Feed:
                 if self.picture and self.picture is not shown:
                     shown = self.picture
                     yield _event("picture", shown)
-                if changed is self._changed and not await _within(changed, HEARTBEAT_S):
+                if changed is self._changed and not await within(changed, HEARTBEAT_S):
                     yield b": nothing new\n\n"
         finally:
             self.viewers -= 1
@@ -110,12 +111,3 @@ class Feed:
 
 def _event(kind: str, data: bytes) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (kind.encode(), data)
-
-
-async def _within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

@@ -18,6 +18,7 @@ from typing import Any
 from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError
 from tenfold.core.files import storage_error
+from tenfold.core.lifecycle import within
 from tenfold.hosts import wire
 from tenfold.hosts.accounts import account_of, inherited
 from tenfold.hosts.backoff import Backoff
@@ -118,12 +119,12 @@ class Child:
         self.state = "stopping"
         process.send(self.launch.stop_number)
         how = "drained"
-        if not await _within(process.ended, self.launch.grace_s if grace_s is None else grace_s):
+        if not await within(process.ended, self.launch.grace_s if grace_s is None else grace_s):
             how = "killed"
             self._around.say(f"{self.launch.node} did not end within its grace; killed")
             process.kill()
-            await _within(process.ended, _KILL_WAIT_S)
-        await _within(self.finished, _KILL_WAIT_S)
+            await within(process.ended, _KILL_WAIT_S)
+        await within(self.finished, _KILL_WAIT_S)
         return how
 
     async def _live(self) -> None:
@@ -188,7 +189,7 @@ class Child:
         again = "is being started again" if delay_s == 0 else f"will be started again in {delay_s:g} s"
         loop = f" ({self._backoff.short_lives} times in a row)" if self._backoff.loops else ""
         self._around.say(f"{self.launch.node} (pid {process.pid}) {how}{loop} and {again}")
-        return not (delay_s and await _within(self._unwanted, delay_s))
+        return not (delay_s and await within(self._unwanted, delay_s))
 
     def _ready_s(self) -> float | None:
         """For how long it has been ready in this life; None when it never was."""
@@ -257,13 +258,3 @@ class Child:
         self._ready_at = self._around.clock.monotonic()
         if self.state == "starting":
             self.state = "running"
-
-
-async def _within(event: asyncio.Event, seconds: float) -> bool:
-    """Whether the event happens within that time."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

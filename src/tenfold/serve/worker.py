@@ -8,12 +8,12 @@ events. Whether it takes any is up to the map (topology/working.py). Its control
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import sys
 
 from tenfold.core.errors import Unavailable
+from tenfold.core.lifecycle import within
 from tenfold.serve.asgi import TenfoldASGI
 from tenfold.serve.environment import Environment
 from tenfold.serve.lifespan import InnerLifespan
@@ -87,8 +87,7 @@ class WorkerProcess(ServiceProcess):
         if error.message != self._waits_for:
             self._waits_for = error.message
             log.warning("The worker waits: %s", error.message)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._leaving.wait(), TRY_AGAIN_S)
+        await within(self._leaving, TRY_AGAIN_S)
 
     async def _finish(self) -> None:
         """Waits for the jobs that were begun, as long as a drain may take; what is left then is given back."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from tenfold.core.clock import Clock
 from tenfold.core.errors import TenfoldError, Unavailable
+from tenfold.core.lifecycle import within
 from tenfold.engines.haproxy.frontends import CLOSE_PUBLIC, CLOSED, PUBLIC
 from tenfold.engines.haproxy.programs import Program
 from tenfold.engines.haproxy.runtime import HaproxySilentError, Runtime
@@ -137,7 +138,7 @@ class Haproxies:
         self._folder.save_candidate(text)
         with tempfile.TemporaryFile() as output:
             process = self._spawn(self._program.check_argv(CANDIDATE), output.fileno(), descriptors)
-            if not await _within(process.ended, CHECK_LIMIT_S):
+            if not await within(process.ended, CHECK_LIMIT_S):
                 process.kill()
                 raise Unavailable(f"HAProxy did not read its configuration within {CHECK_LIMIT_S:g} s.")
             output.seek(0)
@@ -268,13 +269,3 @@ def _words(said: str) -> str:
     """HAProxy's complaints in one line."""
     lines = [line.strip() for line in said.splitlines() if "[ALERT]" in line] or said.splitlines()
     return " ".join(line.split(" : ", 1)[-1] for line in lines)[:600] or "nothing"
-
-
-async def _within(event: asyncio.Event, seconds: float) -> bool:
-    """Whether the event happens within that time."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True
