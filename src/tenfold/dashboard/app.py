@@ -40,7 +40,7 @@ class Dashboard:
         self._collector = Collector(place, clock, self._feed, self._gathering, self._store, redactor=redactor)
         api = Api(
             feed=self._feed,
-            ladder=Ladder(self._collector, self._gathering, self._store, rules.mode, clock),
+            ladder=Ladder(self._collector, self._gathering, self._store, rules.mode, clock=clock, redactor=redactor),
             actions=actions,
             loading=Loading(place, crew, clock),
             gathering=self._gathering,

@@ -135,7 +135,7 @@ class Collector(Background):
         before, self._move = self._move, move
         was, now = _mark(before), _mark(move)
         if was != now and (before is not None or (move is not None and move["open"])):
-            self._feed.move(msgspec.json.encode({"move": move}))
+            self._feed.move(msgspec.json.encode({"move": self._redactor.facts(move)}))
 
 
 def _mark(move: Facts | None) -> tuple[str, bool]:

@@ -61,11 +61,7 @@ class Feed:
 
     async def wanted(self, limit_s: float) -> None:
         """Returns when a new picture is wanted, and after `limit_s` in any case."""
-        try:
-            async with asyncio.timeout(limit_s):
-                await self._wanted.wait()
-        except TimeoutError:
-            pass
+        await within(self._wanted, limit_s)
         self._wanted.clear()
 
     # Who is looked at

@@ -20,6 +20,7 @@ from tenfold.core.clock import Clock
 from tenfold.dashboard.collector import Collector
 from tenfold.dashboard.gathering import Gathering
 from tenfold.dashboard.reading import history_of, steps_of
+from tenfold.dashboard.redacting import Redactor
 from tenfold.topology.dashboard import Mode
 from tenfold.topology.map import Map
 from tenfold.topology.steps import STEPS
@@ -48,13 +49,21 @@ class Ladder:
     """The ladder of one deployment, from what was seen last."""
 
     def __init__(
-        self, collector: Collector, gathering: Gathering, store: FigureStore, mode: Mode, clock: Clock
+        self,
+        collector: Collector,
+        gathering: Gathering,
+        store: FigureStore,
+        mode: Mode,
+        *,
+        clock: Clock,
+        redactor: Redactor,
     ) -> None:
         self._collector = collector
         self._gathering = gathering
         self._store = store
         self._mode = mode
         self._clock = clock
+        self._redactor = redactor
         self._known: dict[str, list[Facts]] = {}
         self._said = Said()
         self._said_of: Map | None = None
@@ -69,7 +78,7 @@ class Ladder:
             "step": current.step if current else 0,
             "steps": [{**step, "brings": said.brings.get(step["number"], [])} for step in steps_of(current)],
             "advice": said.advice,
-            "history": history_of(moves),
+            "history": self._redactor.facts(history_of(moves)),
             "versions": versions,
             "mode": self._mode,
             "web": len(self.nodes_of("web")),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -34,6 +36,14 @@ class Redactor:
             if value in text:
                 text = text.replace(value, MASK)
         return _NAMED.sub(_masked, redact_text(text))
+
+    def facts(self, told: Any) -> Any:
+        """The same with every secret masked in every text of it, however deep it stands."""
+        if isinstance(told, str):
+            return self.text(told)
+        if isinstance(told, Mapping):
+            return {name: self.facts(value) for name, value in told.items()}
+        return [self.facts(each) for each in told] if isinstance(told, list | tuple) else told
 
     def picture(self, picture: Picture) -> Picture:
         """The picture, with every secret masked in what is said of why something is as it is: a service may have put

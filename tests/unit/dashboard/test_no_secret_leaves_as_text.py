@@ -53,3 +53,18 @@ def test_what_is_named_or_addressed_like_a_secret_is_masked(tmp_path: Path, text
     assert "abc.def" not in said
     if "authorization" not in text:
         assert said == shown
+
+
+def test_a_secret_in_the_facts_of_a_move_is_masked_however_deep(secrets: Secrets) -> None:
+    door = secrets.ensure("door")
+    move = {
+        "id": "m-1",
+        "reason": f"It said {door}.",
+        "stages": [{"says": (door, "well")}],
+        "held_ms": 1.5,
+        "open": True,
+    }
+    told = Redactor(secrets.folder).facts(move)
+    assert door not in str(told)
+    assert told == {**move, "reason": "It said ***.", "stages": [{"says": ["***", "well"]}]}
+    assert Redactor(secrets.folder).facts(None) is None

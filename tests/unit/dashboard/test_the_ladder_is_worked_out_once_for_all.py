@@ -14,6 +14,7 @@ from tenfold.control.figures.store import FigureStore
 from tenfold.core.clock import ManualClock
 from tenfold.dashboard import ladder as module
 from tenfold.dashboard.ladder import SAID_S, Ladder
+from tenfold.dashboard.redacting import Redactor
 from tenfold.topology.map import Map, map_of
 from tenfold.topology.spec import parse_spec
 
@@ -46,7 +47,14 @@ class Scene:
         self.worked = 0
         self.looking, self.asking, self.clock = Looking(), Asking(), ManualClock(monotonic=100.0)
         store = FigureStore(folder / "figures.db", clock=self.clock)
-        self.ladder = Ladder(self.looking, self.asking, store, "full", self.clock)  # type: ignore[arg-type]
+        self.ladder = Ladder(
+            self.looking,  # type: ignore[arg-type]
+            self.asking,  # type: ignore[arg-type]
+            store,
+            "full",
+            clock=self.clock,
+            redactor=Redactor(folder / "secrets"),
+        )
         real = module.advise
 
         def counted(*given: Any) -> Any:
