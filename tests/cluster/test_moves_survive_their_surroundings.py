@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from deployed import Deployed
 from postgres import needs_postgres
 from shortened import LOAD, data_file, filled, journal, leftovers, move, shortened, until_stage
 
+from tenfold.drivers.sqlite.lock import WriterLock
 from tenfold.engines.postgres.home import home_of
 
 pytestmark = needs_postgres
@@ -151,7 +153,7 @@ def test_a_process_that_sleeps_a_minute_over_the_flip_is_refused_and_sent_on(tmp
         before = len(journal(made))
         climbing = made.start("climb", "2", "--yes", "--json")
         until_stage(made, "connect", "done", after=before)
-        os.kill(pid, signal.SIGSTOP)
+        put_to_sleep(made, pid, inside_a_write=False)
         slept = time.monotonic()
         answers: list[int] = []
         clients = [threading.Thread(target=lambda n=n: answers.append(shorten_at(made, port, n))) for n in range(5)]
@@ -169,6 +171,88 @@ def test_a_process_that_sleeps_a_minute_over_the_flip_is_refused_and_sent_on(tmp
             assert ask(made, "GET", f"/sleeper-{number}")[0] in (301, 302)
         with contextlib.closing(sqlite3.connect(data_file(made))) as left:
             assert left.execute("SELECT count(*) FROM links WHERE code LIKE 'sleeper-%'").fetchone() == (0,)
+
+
+@pytest.mark.long
+def test_a_process_that_sleeps_inside_a_write_stops_the_move_and_costs_no_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who holds the lock of the file holds everybody up. The move gives up, and is undone when the sleeper is back."""
+    monkeypatch.setenv("TENFOLD_LIMITS", "off")
+    with filled(tmp_path / "svc", 60_000) as made:
+        pid, before = made.web_pid(), len(journal(made))
+        answers: dict[int, int] = {}
+        climbing = made.start("climb", "2", "--yes", "--json")
+        until_stage(made, "copy", after=before)
+        with writers(made, answers):
+            put_to_sleep(made, pid, inside_a_write=True)
+            slept = time.monotonic()
+            until_back(made, after=before)
+            assert climbing.poll() is None, "nothing can be undone while the file is locked"
+            time.sleep(max(0.0, 30 - (time.monotonic() - slept)))
+            os.kill(pid, signal.SIGCONT)
+        out, err = climbing.communicate(timeout=100)
+        assert climbing.returncode != 0, (out, err)
+        assert "No turn to write" in err, err
+        assert set(answers.values()) <= {200, 201}
+        assert (made.status()["step"], leftovers(made)) == (1, [])
+        move(made, "climb", "2")
+        for number in answers:
+            assert ask(made, "GET", f"/sleeper-{number}")[0] in (301, 302)
+
+
+@contextlib.contextmanager
+def writers(made: Deployed, answers: dict[int, int]) -> Iterator[None]:
+    """Five clients that write all the time; in the end what they have begun is answered."""
+    port, enough, numbers = int(made.status()["keeper"]["port"]), threading.Event(), itertools.count()
+
+    def write() -> None:
+        while not enough.is_set():
+            number = next(numbers)
+            answers[number] = shorten_at(made, port, number)
+
+    clients = [threading.Thread(target=write) for _ in range(5)]
+    for client in clients:
+        client.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        for client in clients:
+            client.join(120)
+
+
+def put_to_sleep(made: Deployed, pid: int, *, inside_a_write: bool) -> None:
+    """Stops the process while it holds the lock of the file, or while it does not."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        os.kill(pid, signal.SIGSTOP)
+        if is_locked(made) == inside_a_write:
+            return
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.001)
+    raise AssertionError(f"It was never {'inside' if inside_a_write else 'outside'} a write.")
+
+
+def is_locked(made: Deployed) -> bool:
+    """Whether somebody holds the lock of the file for longer than a mover does."""
+    lock, until = WriterLock(data_file(made)), time.monotonic() + 0.3
+    try:
+        while not lock.try_acquire():
+            if time.monotonic() > until:
+                return True
+            time.sleep(0.001)
+    finally:
+        lock.close()
+    return False
+
+
+def until_back(made: Deployed, *, after: int) -> None:
+    """Waits until the move is being undone."""
+    until = time.monotonic() + 60
+    while not any(line["kind"] == "move.back" for line in journal(made)[after:]):
+        assert time.monotonic() < until, "it goes on"
+        time.sleep(0.01)
 
 
 def shorten_at(made: Deployed, port: int, number: int) -> int:

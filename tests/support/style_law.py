@@ -146,15 +146,27 @@ def step_numbers(name: str, text: str) -> Iterator[Breach]:
                 yield Breach(f"{name}:{node.lineno}", "compares a step's number")
 
 
+_DOTTED = re.compile(r"\btenfold(?:\.\w+)+")
+_FROM = re.compile(r"from (tenfold[\w.]*) import (\([^)]*\)|[^\n]*)")
+
+
+def _named(text: str) -> set[str]:
+    """The modules that a text names with their whole path, and what it imports from one."""
+    found: set[str] = set()
+    for dotted in _DOTTED.findall(text):
+        parts = dotted.split(".")
+        found |= {".".join(parts[:end]) for end in range(2, len(parts) + 1)}
+    for module, names in _FROM.findall(text):
+        found |= {f"{module}.{name}" for name in re.findall(r"\w+", names)}
+    return found
+
+
 def unreachable(texts: dict[str, str], entry_points: set[str]) -> Iterator[Breach]:
     """Modules that nothing imports or names, and that are no entry point."""
+    named = {name: _named(text) for name, text in texts.items()}
     for name in texts:
         module = "tenfold." + name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
         if name == "__init__.py" or module in entry_points:
             continue
-        last = module.rsplit(".", 1)
-        named = re.compile(rf"\b{re.escape(module)}\b|from {re.escape(last[0])} import [^\n]*\b{last[-1]}\b")
-        grouped = re.compile(rf"from {re.escape(last[0])} import \([^)]*\b{last[-1]}\b")
-        others = (text for other, text in texts.items() if other != name)
-        if not any(named.search(text) or grouped.search(text) for text in others):
+        if not any(module in found for other, found in named.items() if other != name):
             yield Breach(name, "nothing imports it, and it is no entry point")
