@@ -479,3 +479,13 @@ def test_a_job_that_may_have_met_two_deaths_is_not_timed() -> None:
     late = op("done", ran(1, 150, 300, 500 + jobs.LEASE_US + jobs.GRACE_US), 0, 1)
     found = jobs.check_again([late], kills)
     assert (found.n, found.anomalies, found.figures["suspects"]) == (1, {}, 1)
+
+
+def test_a_death_between_the_enqueueing_and_the_first_start_may_have_met_the_job_too() -> None:
+    second = 1_000_000
+    kills = [Window("kill", "web-1", at, at + 50, True, fell_us=at) for at in (2 * second, 4 * second)]
+    late = op("done", ran(1, 3 * second, 5 * second + jobs.LEASE_US + jobs.GRACE_US), 0, 1)
+    early = jobs.check_again([op("enqueue", 20, second, second + 1), late], kills)
+    assert (early.n, early.anomalies, early.figures["suspects"]) == (0, {}, 1)
+    between = jobs.check_again([op("enqueue", 20, 2_500_000, 2_500_001), late], kills)
+    assert between.anomalies == {"late": 1}

@@ -81,16 +81,22 @@ def _judge(key: str, order: Operation | None, read: Operation, seen: Ran, finder
 
 
 def check_again(
-    operations: Iterable[Operation], kills: Sequence[Window], *, look: Sequence[str] = ("look", "done")
+    operations: Sequence[Operation],
+    kills: Sequence[Window],
+    *,
+    enqueue: str = "enqueue",
+    look: Sequence[str] = ("look", "done"),
 ) -> Findings:
     """Judges the jobs that ran when their worker was killed: between two starts of theirs that process died, and they
     had not come to their end, or there would be no second start.
 
     Names `late`. `n` counts the jobs that one kill is seen to have hit. A job that may have met two is a suspect to the
-    tasks block: it runs when no other suspect does, so nothing is promised of when (figure `suspects`). Figures:
-    `longest_us` from death to new start.
+    tasks block: it runs when no other suspect does, so nothing is promised of when (figure `suspects`). It may have met
+    each since it was enqueued: a process that takes a job and dies leaves no start behind. Figures: `longest_us` from
+    death to new start.
     """
     finder, hit, suspects, longest = Finder(), 0, 0, 0
+    born = {operation.key: operation.sent_us for operation in operations if operation.function == enqueue}
     for operation in operations:
         seen = ran(operation.value) if operation.function in look and operation.status is Status.OK else None
         if seen is None:
@@ -99,7 +105,8 @@ def check_again(
             deaths = [died_us(kill) for kill in kills if before <= died_us(kill) + LATE_US and died_us(kill) < after]
             if not deaths:
                 continue
-            if len([1 for kill in kills if seen.starts[0] <= died_us(kill) + LATE_US and died_us(kill) < after]) > 1:
+            since = min(seen.starts[0], born.get(operation.key, seen.starts[0]))
+            if len([1 for kill in kills if since <= died_us(kill) + LATE_US and died_us(kill) < after]) > 1:
                 suspects += 1
                 continue
             hit += 1
