@@ -73,6 +73,57 @@ def test_a_command_that_does_not_exist_is_a_failure_in_one_sentence(here: House)
     assert here.fact()["report"]["error"]["message"] == "/no/such/program cannot be started: No such file or directory."
 
 
+def test_a_command_that_may_not_be_run_is_one_too(here: House, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    here.start(Launch(node="web-1", argv=(str(program),), cwd="/"))
+    until(lambda: here.fact()["state"] == "failed", "it has failed")
+    assert here.fact()["report"]["error"]["message"] == f"{program} cannot be started: Permission denied."
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="not run: becoming another user needs root")
+def test_a_command_that_another_user_may_not_run_is_one_too(here: House, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o700)
+    here.start(Launch(node="web-1", argv=(str(program),), cwd="/", user="nobody", restart=False))
+    until(lambda: here.fact()["state"] == "failed", "it has failed")
+    said = here.fact()["report"]["error"]
+    assert said["code"] == "TF-SPAWN"
+    assert said["message"].startswith(f"{program} cannot be started: sh: ")
+
+
+DIES_BEFORE_IT_RECORDS = """
+import asyncio, os, signal, sys
+from tenfold.hosts.process import Reaper
+
+async def main():
+    process = Reaper().start(
+        ("/bin/touch", sys.argv[1]), cwd="/", env={}, output=2, descriptors=(), gated=True
+    )
+    if sys.argv[2] == "go":
+        process.let_go()
+        await process.ended.wait()
+    print(process.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("go", ["go", "dies"])
+def test_a_child_of_a_keeper_that_died_before_it_was_recorded_does_nothing(tmp_path: Path, go: str) -> None:
+    """Or nobody would know of it: a second process under the name of the one that the next keeper starts."""
+    made = tmp_path / "made"
+    command = [sys.executable, "-c", DIES_BEFORE_IT_RECORDS, str(made), go]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as keeper:
+        assert keeper.stdout is not None
+        pid = int(keeper.stdout.readline())
+    until(lambda: not alive(pid), "it has ended")
+    assert made.exists() == (go == "go")
+
+
 def test_a_stopped_child_first_finishes_what_it_has_begun(here: House) -> None:
     here.start(web(mode="slow"))
     pid = here.ready()

@@ -25,7 +25,7 @@ from tenfold.hosts.backoff import Backoff
 from tenfold.hosts.identity import Identity
 from tenfold.hosts.leftovers import end_left_programs, end_leftovers
 from tenfold.hosts.logs import last_report, open_for_child, tail
-from tenfold.hosts.process import Process, Reaper, adopt
+from tenfold.hosts.process import EXEC_FAILED, Process, Reaper, adopt
 from tenfold.hosts.records import Launch, Record, Records
 
 EXIT_HOPELESS = 3
@@ -156,6 +156,8 @@ class Child:
         await self._end_leftovers(process.identity)
         self._process = None
         self._note_end(process)
+        if process.exit_code in EXEC_FAILED and self.tail and self.tail[-1].startswith("sh: "):
+            raise TenfoldError(f"{self.launch.argv[0]} cannot be started: {self.tail[-1]}.", code="TF-SPAWN")
         if self._unwanted.is_set() or not self.launch.restart:
             return False
         if process.exit_code == EXIT_HOPELESS:
@@ -219,6 +221,7 @@ class Child:
                 output=output,
                 descriptors=self._descriptors(),
                 account=account_of(launch.user),
+                gated=True,
             )
         except OSError as error:
             raise TenfoldError(f"{launch.argv[0]} cannot be started: {error.strerror}.", code="TF-SPAWN") from error
@@ -226,6 +229,7 @@ class Child:
             os.close(output)
         around.say(f"{launch.node} started (pid {process.pid})")
         self._record(process)
+        process.let_go()
         return process
 
     def _record(self, process: Process) -> None:

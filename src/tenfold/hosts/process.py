@@ -8,31 +8,46 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from tenfold.hosts.accounts import Account
 from tenfold.hosts.identity import Identity, identity_of, open_pidfd, send_signal
+
+_GATE = ("/bin/sh", "-c", 'IFS= read -r go && exec "$@" </dev/null', "sh")
+"""Waits for a line before it becomes the program; when whoever should send it dies instead, there is no program."""
+EXEC_FAILED = (126, 127)
+"""What a gated process ends with when it cannot become the program."""
 
 
 class Process:
     """One process that runs or has ended. `exit_code` is negative for a signal, None while it runs or when unknown."""
 
-    def __init__(self, identity: Identity, pidfd: int, *, adopted: bool) -> None:
+    def __init__(self, identity: Identity, pidfd: int, *, adopted: bool, gate: IO[bytes] | None = None) -> None:
         self.identity = identity
         self.adopted = adopted
         self.exit_code: int | None = None
         self.ended = asyncio.Event()
         self._pidfd = pidfd
+        self._gate = gate
         if adopted:
             asyncio.get_running_loop().add_reader(pidfd, self.end, None)
 
     @property
     def pid(self) -> int:
         return self.identity.pid
+
+    def let_go(self) -> None:
+        """Lets a gated process become its program."""
+        if self._gate is not None:
+            with contextlib.suppress(BrokenPipeError), self._gate as gate:  # killed meanwhile
+                gate.write(b"go\n")
+            self._gate = None
 
     def send(self, number: int) -> None:
         """Signals it, unless it has ended."""
@@ -75,16 +90,21 @@ class Reaper:
         output: int,
         descriptors: Sequence[int],
         account: Account | None = None,
+        gated: bool = False,
     ) -> Process:
         """Starts a process in its own session, with `output` as stdout and stderr, as `account` (None: as ourselves).
 
-        Raises OSError when it cannot.
+        A `gated` one waits until it is let go, and ends when we die before: so it can be recorded before it does
+        anything. Raises OSError when it cannot.
         """
+        if gated:
+            _look_for(argv[0])
         popen = subprocess.Popen(  # noqa: S603 - only our own user can say what to run
-            argv,
+            [*_GATE, *argv] if gated else argv,
             cwd=cwd,
             env=env,
-            stdin=subprocess.DEVNULL,
+            bufsize=0,
+            stdin=subprocess.PIPE if gated else subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             pass_fds=tuple(descriptors),
@@ -95,7 +115,7 @@ class Reaper:
         )
         # It cannot be reaped before the loop runs again, so its pid is its own until then, dead or not.
         identity = identity_of(popen.pid) or Identity(popen.pid, 0, "")
-        process = Process(identity, os.pidfd_open(popen.pid), adopted=False)
+        process = Process(identity, os.pidfd_open(popen.pid), adopted=False, gate=popen.stdin)
         self._own[popen.pid] = (process, popen)
         return process
 
@@ -118,6 +138,14 @@ class Reaper:
                 process, popen = own
                 popen.returncode = os.waitstatus_to_exitcode(status)  # or Popen would wait for it once more
                 process.end(popen.returncode)
+
+
+def _look_for(program: str) -> None:
+    """Raises OSError for a program that is not there, or not ours to run."""
+    if "/" in program:
+        os.stat(program)
+        if not os.access(program, os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), program)
 
 
 def adopt(identity: Identity | None) -> Process | None:
