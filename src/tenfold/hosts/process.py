@@ -19,8 +19,10 @@ from typing import IO
 from tenfold.hosts.accounts import Account
 from tenfold.hosts.identity import Identity, identity_of, open_pidfd, send_signal
 
-_GATE = ("/bin/sh", "-c", 'IFS= read -r go && exec "$@" </dev/null', "sh")
+_GATE = 'IFS= read -r go && exec "$@" </dev/null'
 """Waits for a line before it becomes the program; when whoever should send it dies instead, there is no program."""
+_ADDED = ("PWD", "OLDPWD", "SHLVL")
+"""What a shell adds to an environment."""
 EXEC_FAILED = (126, 127)
 """What a gated process ends with when it cannot become the program."""
 
@@ -100,7 +102,7 @@ class Reaper:
         if gated:
             _look_for(argv[0])
         popen = subprocess.Popen(  # noqa: S603 - only our own user can say what to run
-            [*_GATE, *argv] if gated else argv,
+            _gated(argv, env) if gated else argv,
             cwd=cwd,
             env=env,
             bufsize=0,
@@ -138,6 +140,12 @@ class Reaper:
                 process, popen = own
                 popen.returncode = os.waitstatus_to_exitcode(status)  # or Popen would wait for it once more
                 process.end(popen.returncode)
+
+
+def _gated(argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
+    """What waits, and then becomes `argv` with `env` and no more."""
+    added = [name for name in _ADDED if name not in env]
+    return ["/bin/sh", "-c", f"unset {' '.join(added)}; {_GATE}" if added else _GATE, "sh", *argv]
 
 
 def _look_for(program: str) -> None:

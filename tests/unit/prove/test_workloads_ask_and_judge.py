@@ -117,7 +117,7 @@ class Perfect:
         return self.get_effects(key, _) if key in self.counts else Answer(409)
 
     def get_effects(self, key: str, _: Any) -> Answer:
-        return json({"count": self.counts.get(key, 0), "starts": ["1.1000"]})
+        return json({"count": self.counts.get(key, 0), "starts": ["0.1000"]})
 
     def post_session(self, key: str, body: Any) -> Answer:
         if not (self.broken == "change-lost" and self.asked % 50 == 0):

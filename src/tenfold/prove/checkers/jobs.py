@@ -1,7 +1,7 @@
 """Jobs: is each one that was accepted carried out, once, and soon again when its worker dies (P6)?
 
-A job notes each start (its attempt, and the machine's monotonic clock), and has one effect in the transaction that
-finishes it. What was acknowledged has its effect exactly once in the end, what was surely refused never, and what is
+A job notes each start (how often its process had died before, and the machine's monotonic clock), and has one effect in
+the transaction that finishes it. What was acknowledged has its effect exactly once in the end, what was surely refused never, and what is
 unknown at most once. A job that ran when its worker was killed starts again within `lease_us + grace_us` of the moment
 at which that process was gone.
 """
@@ -25,12 +25,20 @@ LATE_US = 50_000
 """How much later than a process was seen to be gone a start may be stamped that it had made before."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Start:
+    """When an attempt began, and how many processes had died with the job before, as the tasks block counts them."""
+
+    us: int
+    crashes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a final read says of one job: how often it had its effect, and when its attempts began."""
+    """What a final read says of one job: how often it had its effect, and its starts in their order."""
 
     effects: int
-    starts: tuple[int, ...]
+    starts: tuple[Start, ...]
 
 
 NOT_YET = Ran(0, ())
@@ -41,8 +49,14 @@ def ran(value: Any) -> Ran | None:
     """The value of a final read; None when it is none."""
     if not isinstance(value, Mapping) or not isinstance(value.get("count"), int):
         return None
-    starts = tuple(sorted(int(str(text).partition(".")[2] or 0) for text in value.get("starts", ())))
+    starts = tuple(sorted(_start(str(text)) for text in value.get("starts", ())))
     return Ran(value["count"], starts)
+
+
+def _start(text: str) -> Start:
+    """Of `CRASHES.US`."""
+    crashes, _, us = text.partition(".")
+    return Start(int(us or 0), int(crashes or 0))
 
 
 def check(
@@ -81,36 +95,30 @@ def _judge(key: str, order: Operation | None, read: Operation, seen: Ran, finder
 
 
 def check_again(
-    operations: Sequence[Operation],
-    kills: Sequence[Window],
-    *,
-    enqueue: str = "enqueue",
-    look: Sequence[str] = ("look", "done"),
+    operations: Iterable[Operation], kills: Sequence[Window], *, look: Sequence[str] = ("look", "done")
 ) -> Findings:
     """Judges the jobs that ran when their worker was killed: between two starts of theirs that process died, and they
     had not come to their end, or there would be no second start.
 
-    Names `late`. `n` counts the jobs that one kill is seen to have hit. A job that may have met two is a suspect to the
-    tasks block: it runs when no other suspect does, so nothing is promised of when (figure `suspects`). It may have met
-    each since it was enqueued: a process that takes a job and dies leaves no start behind. Figures: `longest_us` from
-    death to new start.
+    Names `late`. `n` counts the jobs whose first crash lies between two starts of theirs, as does a kill. A job that
+    has crashed twice is a suspect to the tasks block: it runs when no other suspect does, so nothing is promised of when
+    (figure `suspects`). Starts alone do not tell: a process that takes a job and dies at once leaves none behind.
+    Figures: `longest_us` from death to new start.
     """
     finder, hit, suspects, longest = Finder(), 0, 0, 0
-    born = {operation.key: operation.sent_us for operation in operations if operation.function == enqueue}
     for operation in operations:
         seen = ran(operation.value) if operation.function in look and operation.status is Status.OK else None
         if seen is None:
             continue
         for before, after in zip(seen.starts, seen.starts[1:], strict=False):
-            deaths = [died_us(kill) for kill in kills if before <= died_us(kill) + LATE_US and died_us(kill) < after]
-            if not deaths:
-                continue
-            since = min(seen.starts[0], born.get(operation.key, seen.starts[0]))
-            if len([1 for kill in kills if since <= died_us(kill) + LATE_US and died_us(kill) < after]) > 1:
-                suspects += 1
+            deaths = [
+                died_us(kill) for kill in kills if before.us <= died_us(kill) + LATE_US and died_us(kill) < after.us
+            ]
+            suspects += bool(deaths) and after.crashes > 1
+            if not deaths or (before.crashes, after.crashes) != (0, 1):
                 continue
             hit += 1
-            took = after - max(deaths)
+            took = after.us - max(deaths)
             longest = max(longest, took)
             if took > LEASE_US + GRACE_US:
                 finder.add(

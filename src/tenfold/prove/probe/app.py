@@ -7,7 +7,7 @@
     POST /tf-probe/bank/KEY                {"giver": i, "taker": j, "amount": n}   GET: {"balances": [...]}
     GET  /tf-probe/cache/KEY               the register through the cache; `from`: "cache" when it was there
     POST /tf-probe/tasks/KEY               {"takes_ms": ms} -> {"job": id}: a job that takes so long
-    GET  /tf-probe/tasks/KEY               {"count": n, "starts": ["ATTEMPT.US", ...]} once it is done, 409 until then
+    GET  /tf-probe/tasks/KEY               {"count": n, "starts": ["CRASHES.US", ...]} once it is done, 409 until then
     GET  /tf-probe/effects/KEY             the same at once, done or not
     POST /tf-probe/session/KEY             {"by": n} -> {"count": n}: in the visitor's session   GET: {"count": n}
     POST /tf-probe/ids/KIND                {"count": n} -> {"ids": [...]}; KIND: uuid7, snowflake, sequence

@@ -1,4 +1,4 @@
-"""The probe's job, which notes when it began and has one effect, and its session, through public blocks only."""
+"""The probe's job, which notes when it began, after how many crashes, and has one effect, and its session, through public blocks only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Jobs:
         self.run, self.enqueue = _job(tf, data)
 
     async def looked(self, key: str) -> dict[str, Any]:
-        """How often the job of that key has had its effect, and when its attempts began."""
+        """How often the job of that key has had its effect, and how its attempts began."""
         return {"count": await self._data.count(key), "starts": await self._data.elements(key)}
 
     async def done(self, key: str) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def _job(tf: Tenfold, data: Data) -> tuple[Any, Callable[[str, int], Awaitable[s
     async def run(key: str, takes_ms: int) -> None:
         began_us = round(tf.clock.monotonic() * 1_000_000)
         with contextlib.suppress(Conflict):  # it was there already: the answer to its commit was lost
-            await data.add(key, f"{tf.tasks.current().attempt}.{began_us}")
+            await data.add(key, f"{tf.tasks.current().crashes}.{began_us}")
         await asyncio.sleep(takes_ms / 1000)
         await finish(key)
 
