@@ -1,9 +1,9 @@
 """Jobs: is each one that was accepted carried out, once, and soon again when its worker dies (P6)?
 
-A job notes each start (how often its process had died before, and the machine's monotonic clock), and has one effect in
-the transaction that finishes it. What was acknowledged has its effect exactly once in the end, what was surely refused never, and what is
-unknown at most once. A job that ran when its worker was killed starts again within `lease_us + grace_us` of the moment
-at which that process was gone.
+A job notes each start (how often its process had died before, and the machine's monotonic clock), and has one effect
+in the transaction that finishes it. What was acknowledged has its effect exactly once in the end, what was surely
+refused never, and what is unknown at most once. A job that ran when its worker was killed starts again within
+`lease_us + grace_us` of the moment at which that process was gone.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def check_again(
     had not come to their end, or there would be no second start.
 
     Names `late`. `n` counts the jobs whose first crash lies between two starts of theirs, as does a kill. A job that
-    has crashed twice is a suspect to the tasks block: it runs when no other suspect does, so nothing is promised of when
-    (figure `suspects`). Starts alone do not tell: a process that takes a job and dies at once leaves none behind.
+    has crashed twice is a suspect to the tasks block: it runs when no other suspect does, so nothing is promised of
+    when (figure `suspects`). Starts alone do not tell: a process that takes a job and dies at once leaves none behind.
     Figures: `longest_us` from death to new start.
     """
     finder, hit, suspects, longest = Finder(), 0, 0, 0

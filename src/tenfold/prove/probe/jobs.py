@@ -1,4 +1,4 @@
-"""The probe's job, which notes when it began, after how many crashes, and has one effect, and its session, through public blocks only."""
+"""The probe's job, which notes its starts and has one effect, and its session, through public blocks only."""
 
 from __future__ import annotations
 
