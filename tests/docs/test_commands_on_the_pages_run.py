@@ -65,7 +65,7 @@ def test_the_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
 
 def make_copy(copy: Path, port: int) -> None:
     """The project in another folder, installed as `make` would have done it, with the shortener on another port."""
-    unwanted = shutil.ignore_patterns(".tenfold", "__pycache__", "tests")
+    unwanted = shutil.ignore_patterns(".tenfold", "tests")
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():

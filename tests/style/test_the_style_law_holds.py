@@ -113,6 +113,12 @@ def test_the_keeper_loads_only_the_standard_library() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_start_without_revisions_does_not_wait_for_alembic() -> None:
+    code = "import sys, tenfold.control.migrate; assert 'alembic' not in sys.modules, 'a third of its start'"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_public_names_are_the_documented_ones() -> None:
     import tenfold  # noqa: PLC0415
 

@@ -32,7 +32,6 @@ from tenfold.control.migrations.performing import perform
 from tenfold.control.migrations.planning import PHASES, HasTables, Phase, Report, describe, plan, tried
 from tenfold.control.migrations.revisions import Revisions
 from tenfold.control.migrations.store import empty_store, open_store
-from tenfold.control.migrations.writing import write_revisions
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.core.errors import TenfoldError, Unavailable, UsageError
 from tenfold.core.files import private_dir
@@ -167,6 +166,8 @@ def check_revisions(service: HasTables, root: Path, clock: Clock = SYSTEM_CLOCK)
 
 def write_next(service: HasTables, root: Path, path: Path, message: str, clock: Clock = SYSTEM_CLOCK) -> list[Path]:
     """Writes the next revision file of the service; `path` is its database file. See `write_revisions`."""
+    from tenfold.control.migrations.writing import write_revisions  # noqa: PLC0415 - most starts write none
+
     revisions = Revisions(root, service.name)
     if revisions or not path.exists():
         return write_revisions(revisions, service.metadata, None, message, clock.wall_us)

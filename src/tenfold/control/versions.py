@@ -6,6 +6,7 @@ all, whoever is killed and however full the disk is. A number is never given twi
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import os
 import re
@@ -97,6 +98,8 @@ class Versions:
                     name, content.digest, self._clock.wall_us(), str(found.path), found.kind, content.files,
                     content.size,
                 )  # fmt: skip
+                # Each process that runs it would do so else, where Python keeps nothing that it compiles.
+                compileall.compile_dir(draft, ddir=str(self.folder / name), quiet=2)
                 atomic_write(draft / MANIFEST, msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n")
                 with storage_errors("keep the version in", self.folder):
                     os.rename(draft, self.folder / name)

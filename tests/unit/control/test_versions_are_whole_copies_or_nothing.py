@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import shutil
 import zipfile
+from importlib.machinery import SourcelessFileLoader
 from pathlib import Path
 
 import msgspec
@@ -45,7 +47,9 @@ def known(place: Place) -> Versions:
 
 
 def files_of(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+    """Its files, but for what was compiled from them."""
+    found = [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
+    return sorted(str(path.relative_to(folder)) for path in found if path.parent.name != "__pycache__")
 
 
 def change(place: Place, text: str) -> None:
@@ -70,11 +74,20 @@ def test_a_version_is_the_folder_without_what_is_not_code(place: Place, known: V
     folder = place.state / "versions" / "v1"
     assert files_of(folder) == [MANIFEST, "migrations/versions/0001.py", "shop/app.py", "tenfold.toml"]
     assert (made.id, made.files, made.kind, made.source) == ("v1", 3, "folder", str(place.root))
-    assert made.size == sum(
-        len(path.read_bytes()) for path in folder.rglob("*.*") if path.name != MANIFEST and path.is_file()
-    )
+    assert made.size == sum(len((folder / name).read_bytes()) for name in files_of(folder) if name != MANIFEST)
     assert known.list() == (made,)
     assert known.find("v1") == made
+
+
+def test_a_version_is_compiled_and_what_cannot_be_is_left_to_whoever_imports_it(place: Place, known: Versions) -> None:
+    (place.root / "shop" / "broken.py").write_text("def (")
+    known.take()
+    folder = place.state / "versions" / "v1" / "shop"
+    compiled = Path(importlib.util.cache_from_source(str(folder / "app.py")))
+    assert [path.name for path in compiled.parent.iterdir()] == [compiled.name]
+    code = SourcelessFileLoader("app", str(compiled)).get_code("app")
+    assert code is not None
+    assert code.co_filename == str(folder / "app.py"), "where it is, not where it was made"
 
 
 def test_the_database_among_the_code_is_left_out(place: Place, known: Versions) -> None:
@@ -330,7 +343,7 @@ def test_a_wheel_is_unpacked_without_what_it_depends_on(place: Place, known: Ver
     folder = place.state / "versions" / "v1"
     assert (folder / "shop" / "app.py").read_text() == "app = 1\n"
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert not list(folder.rglob("*.pyc"))
+    assert files_of(folder / "shop") == ["__init__.py", "app.py"]
     assert known.take(wheel(tmp_path, "app = 2\n")).digest != made.digest
 
 

@@ -1,5 +1,8 @@
 """The service's revisions, run by Alembic as a library: no alembic.ini and no env.py, one transaction for each file.
 
+Alembic is imported when there is a revision, or a database that had one: it takes as long as all else that a start
+without any imports (0.2 s).
+
 A revision file lives in `migrations/versions/` of the service. Besides Alembic's own names it may set
 `kind = "contract"` when the code before it cannot run after it (a column was dropped); the default is "expand".
 """
@@ -10,17 +13,18 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
-from alembic.script import Script, ScriptDirectory
 
-from tenfold.control.migrations.facts import Facts, differences, strictness, told
+from tenfold.control.migrations.facts import VERSION_TABLE, Facts, differences, strictness, told
 from tenfold.control.migrations.store import Store, driver_error, said
 from tenfold.core.errors import TenfoldError, UsageError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import Script, ScriptDirectory
 
 _RECORDED = sa.text("SELECT revision FROM tf_schema WHERE component = :component ORDER BY seq DESC")
 _ALL = sa.text("SELECT kind, revision FROM tf_schema WHERE component = :component ORDER BY seq")
@@ -71,10 +75,6 @@ class Revisions:
     def __init__(self, root: Path, component: str) -> None:
         self.folder = root / FOLDER
         self.component = component
-        config = Config()
-        config.set_main_option("script_location", str(self.folder).replace("%", "%%"))
-        config.set_main_option("path_separator", "newline")
-        self.config = config
         self._exist = False
         self.refresh()
 
@@ -90,8 +90,18 @@ class Revisions:
     def script(self) -> ScriptDirectory:
         """Alembic's view of the folder; every file is loaded once."""
         if self._script is None:
-            self._script = ScriptDirectory.from_config(self.config)
+            from alembic.script import ScriptDirectory  # noqa: PLC0415 - see above
+
+            self._script = ScriptDirectory.from_config(self._config())
         return self._script
+
+    def _config(self) -> Config:
+        from alembic.config import Config  # noqa: PLC0415 - see above
+
+        config = Config()
+        config.set_main_option("script_location", str(self.folder).replace("%", "%%"))
+        config.set_main_option("path_separator", "newline")
+        return config
 
     def line(self) -> list[Revision]:
         """All revisions, oldest first. UsageError when a file does not load or when they fork."""
@@ -122,7 +132,9 @@ class Revisions:
         own record says it.
         """
         with store.reading() as connection:
-            return MigrationContext.configure(connection).get_current_revision() or self._recorded(store, connection)
+            recorded = sa.inspect(connection).has_table(VERSION_TABLE)
+            told = _context(connection).get_current_revision() if recorded else None
+            return told or self._recorded(store, connection)
 
     def _recorded(self, store: Store, connection: sa.Connection) -> str | None:
         if not store.records(connection):
@@ -176,13 +188,15 @@ class Revisions:
         script = self.script()
 
         def write(connection: sa.Connection) -> None:
-            MigrationContext.configure(connection).stamp(script, there[-1].id)
+            _context(connection).stamp(script, there[-1].id)
             for revision in there:
                 store.record(connection, self.component, revision.id, revision.kind, now_us)
 
         store.transact(write)
 
     def _run(self, store: Store, revision: Revision, now_us: Callable[[], int]) -> None:
+        from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415 - see above
+
         script, line = self.script(), [each.id for each in self.line()]
         before = line[: line.index(revision.id)][-1:]
 
@@ -192,7 +206,7 @@ class Revisions:
         def work(connection: sa.Connection) -> None:
             sa.event.listen(connection, "before_cursor_execute", _check_statement)
             strict_before = strictness(connection)
-            context = MigrationContext.configure(connection)
+            context = _context(connection)
             if before and not context.get_current_heads():
                 context.stamp(script, before[0])  # only our own record had it; see `current`
 
@@ -200,7 +214,7 @@ class Revisions:
                 _check_rules(store, connection, strict_before)
                 store.record(connection, self.component, revision.id, revision.kind, now_us())
 
-            with EnvironmentContext(self.config, script, fn=upgrade) as environment:
+            with EnvironmentContext(self._config(), script, fn=upgrade) as environment:
                 environment.configure(
                     connection=connection, transactional_ddl=True, render_as_batch=True, on_version_apply=recorded
                 )
@@ -208,6 +222,12 @@ class Revisions:
                 environment.run_migrations()
 
         store.transact(work, alone=True)
+
+
+def _context(connection: sa.Connection) -> MigrationContext:
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415 - see above
+
+    return MigrationContext.configure(connection)
 
 
 def _outside() -> Any:

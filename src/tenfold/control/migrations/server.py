@@ -10,7 +10,6 @@ from tenfold.control.migrations.performing import perform
 from tenfold.control.migrations.planning import HasTables, Phase, Report, plan, refuse_now, tried
 from tenfold.control.migrations.postgres import PostgresStore, at_server
 from tenfold.control.migrations.revisions import Revisions
-from tenfold.control.migrations.writing import write_revisions
 from tenfold.control.place import Place
 from tenfold.core.clock import SYSTEM_CLOCK, Clock
 from tenfold.engines.postgres.address import ServerUrl
@@ -72,6 +71,8 @@ def write_first_from_server(
     service: HasTables, wanted: Map, message: str, login: ServerUrl | None = None, *, clock: Clock = SYSTEM_CLOCK
 ) -> list[Path]:
     """Writes the first revisions of a service whose database is on a server; see `write_revisions`."""
+    from tenfold.control.migrations.writing import write_revisions  # noqa: PLC0415 - most starts write none
+
     server = wanted.database.server
     assert server is not None, "a map with this backend names its server"
     owner = login or owner_login(Place(Path(wanted.root)), server)
