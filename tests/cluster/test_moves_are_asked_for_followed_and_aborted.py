@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -243,7 +244,9 @@ def test_a_mover_that_was_paused_is_refused_when_it_wakes_after_its_successor(sm
     process = small.start("climb", "2", "--yes")
     until(lambda: at(fake, "mark"))
     old = json.loads((fake.place.run / "mover.json").read_text())["process"]["pid"]
-    os.kill(old, signal.SIGSTOP)
+    with fake.place.moves_file.open("rb") as journal:
+        fcntl.flock(journal, fcntl.LOCK_EX)  # asleep in the middle of a record it would keep everybody from writing
+        os.kill(old, signal.SIGSTOP)
     successor = mover(fake)
     try:
         until(lambda: any(record.kind == Kind.TERM for record in read_journal(fake.place.moves_file)))
