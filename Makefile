@@ -18,7 +18,7 @@ down: ## stop all of it
 	@if [ -x $(BIN)/tenfold ]; then $(BIN)/tenfold down; else echo "Nothing is installed here, so nothing runs."; fi
 
 test: install ## install, run all the tests (minutes)
-	@$(BIN)/python -m pytest -m "not long" -n 3 --dist loadfile -rs
+	@$(BIN)/python -m pytest -m "not long" -n 3 --dist loadfile --no-loadscope-reorder -rs
 
 check: install ## ruff, mypy --strict, the import law, the style law (under a minute)
 	@$(BIN)/ruff check .
