@@ -55,6 +55,25 @@ def test_a_rung_says_what_its_step_would_bring_here(page: Browser, server: PageS
     until(page, "document.querySelector('.rung.later details .brings')")
 
 
+def test_the_steps_that_nobody_can_take_yet_are_one_line_until_it_is_unfolded(
+    page: Browser, server: PageServer
+) -> None:
+    drawn = "document.querySelector('.rung.here').getBoundingClientRect().bottom < innerHeight"
+    assert page.script(f"return {drawn}"), "where we are is seen without scrolling"
+    assert page.text("[data-key=head-later]").split("\n")[1:] == ["steps 4 to 11", "later"]
+    assert not page.shows("[data-key=head-11]")
+    click(page, "[data-key=head-later]")
+    until(page, "document.querySelector('[data-key=steps-later]').open")
+    click(page, "[data-key=head-11]")
+    assert page.shows("[data-key=step-11] .promise")
+    page.script("document.querySelector('[data-key=head-11]').focus()")
+    server.ladder = scenes.ladder(2)
+    server.tell_of_a_move()
+    until(page, "document.querySelector('.rung.here .number').textContent === '2'")
+    assert page.shows("[data-key=step-11] .promise"), "it stays unfolded when the ladder is drawn anew"
+    assert page.script("return document.activeElement.dataset.key") == "head-11"
+
+
 def test_a_plan_can_be_left(page: Browser, server: PageServer) -> None:
     click(page, "[data-key=climb]")
     until(page, "document.getElementById('plan-go')")

@@ -50,11 +50,14 @@ export function style(element, name, value) {
   if (element.style.getPropertyValue(name) !== value) element.style.setProperty(name, value);
 }
 
-/** Exchanges everything inside an element, and gives the focus back to what had it (by `data-key`, else by id). */
+/** Exchanges everything inside an element. What was unfolded stays so, and what had the focus gets it back (both by
+ * `data-key`, the focus else by id). */
 export function exchange(element, ...children) {
   const active = document.activeElement;
   const held = active && element.contains(active) ? active.dataset.key || active.id : "";
+  const unfolded = new Set([...element.querySelectorAll("details[open][data-key]")].map((one) => one.dataset.key));
   element.replaceChildren(...children.flat(4).filter(Boolean));
+  for (const one of element.querySelectorAll("details[data-key]")) one.open ||= unfolded.has(one.dataset.key);
   if (!held) return;
   const again = [...element.querySelectorAll("[data-key], [id]")].find((one) => (one.dataset.key || one.id) === held);
   again?.focus({ preventScroll: true });

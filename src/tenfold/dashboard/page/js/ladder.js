@@ -6,6 +6,7 @@ import { ask } from "./plan.js";
 import { knows, t } from "./words.js";
 
 const MOST = 64;
+const FOLDED_FROM = 3; // so many steps that nobody can take yet are folded into one line: where we are has to be seen
 
 /** The steps in `root` and the other commands in `more`; `done()` after something was begun. */
 export class Ladder {
@@ -40,12 +41,27 @@ export class Ladder {
   }
 
   render() {
-    const steps = [...this.ladder.steps].reverse().map((step) => this.rung(step));
-    exchange(this.root, h("h2", {}, t("ladder")), h("ol", { class: "rungs", reversed: true }, steps));
+    exchange(this.root, h("h2", {}, t("ladder")), this.rungs(this.ladder.steps));
     const off = this.readOnly || this.state === "stopped";
     this.more.hidden = false;
     const body = off ? [h("p", { class: "soft" }, t(this.readOnly ? "read_only" : "stopped"))] : [this.scaling(), this.code(), this.finalizing()];
     exchange(this.more, h("h2", {}, t("change")), body);
+  }
+
+  /** The steps, the highest at the top. */
+  rungs(steps) {
+    const far = steps.filter((step) => !step.exists && step.state === "later");
+    const folded = far.length >= FOLDED_FROM ? far : [];
+    const near = steps.filter((step) => !folded.includes(step)).map((step) => this.rung(step));
+    return h("ol", { class: "rungs", reversed: true }, folded.length ? this.folded(folded) : null, near.reverse());
+  }
+
+  folded(steps) {
+    const [first, last] = [steps[0].number, steps.at(-1).number];
+    const head = [h("span", { class: "number", "aria-hidden": "true" }, "⋮"), h("span", { class: "title" }, t("steps_later", { first, last })), h("span", { class: "what" }, t("step.later"))];
+    const rungs = steps.map((step) => this.rung(step)).reverse();
+    return h("li", { class: "rung later not-yet", value: last }, h("details", { "data-key": "steps-later" },
+      h("summary", { class: "rung-head", "data-key": "head-later" }, head), h("ol", { class: "rungs", reversed: true }, rungs)));
   }
 
   rung(step) {
