@@ -110,6 +110,17 @@ class Browser:
         """What the browser's console has to say: blocked resources, errors of scripts."""
         return [entry["message"] for entry in self.say("se/log", type="browser")]
 
+    def forget(self) -> None:
+        """As new: no page, nothing remembered, everything that a test has set as it was, nothing to complain about."""
+        self.open("about:blank")
+        self.devtools("Storage.clearDataForOrigin", origin="*", storageTypes="all")
+        for command in ("Network.clearBrowserCookies", "Network.clearBrowserCache", "Browser.resetPermissions"):
+            self.devtools(command)
+        self.devtools("Emulation.clearDeviceMetricsOverride")
+        self.devtools("Emulation.setEmulatedMedia", features=[])
+        self.devtools("Emulation.setScriptExecutionDisabled", value=False)
+        self.complaints()
+
     def close(self) -> None:
         self._http.delete(self._session)
         self._http.close()

@@ -126,11 +126,18 @@ def chromedriver() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture
-def browser(chromedriver: str) -> Iterator[Browser]:
-    """A fresh browser, closed afterwards."""
+@pytest.fixture(scope="module")
+def shared_browser(chromedriver: str) -> Iterator[Browser]:
+    """One browser for a file of tests: to start one takes longer than most of them."""
     with window(chromedriver) as opened:
         yield opened
+
+
+@pytest.fixture
+def browser(shared_browser: Browser) -> Browser:
+    """The browser as new."""
+    shared_browser.forget()
+    return shared_browser
 
 
 class Site:
