@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from typing import Any
 
 from tenfold.prove.connections.frames import CLOSE, TEXT, accept_of
@@ -19,6 +20,8 @@ EVERY = 7
 LIVES = 4
 """Messages of a stream, where streams end by a fault."""
 EVENT_S = 0.01
+AGO_US = 15_000
+"""How long an event is on its way, as it says."""
 
 
 class TinyProbe:
@@ -104,7 +107,7 @@ class TinyProbe:
         lives = LIVES if self.fault in ("reset", "leave") else 10_000
         for number in range(last + 1, last + 1 + lives):
             told = number + (self.fault == "skip" and number > LIVES) - (self.fault == "again" and number > LIVES)
-            text = f"id: {told}\ndata: {told}\n\n".encode()
+            text = f"id: {told}\ndata: {round(time.monotonic() * 1e6) - AGO_US}\n\n".encode()
             writer.write(b"%x\r\n%s\r\n" % (len(text), text))
             await writer.drain()
             await asyncio.sleep(EVENT_S)

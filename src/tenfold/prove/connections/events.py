@@ -56,6 +56,8 @@ class Client:
         self._last = "0"
         self._heard_us = 0
         """When the last event came; the next one is due from then on."""
+        self._alive_us = 0
+        """When the server sent the last event. A busy client may hear of it after the server has died."""
 
     async def live(self) -> None:
         """Reads until it is over."""
@@ -71,7 +73,7 @@ class Client:
         try:
             async with asyncio.timeout(CONNECT_S):
                 reader, writer = await asyncio.open_connection(ground.target.host, ground.target.port)
-            diary.opened_us = ground.now_us()
+            diary.opened_us = self._alive_us = ground.now_us()
             writer.write(self._head())
             await self._read(reader, stream)
         except TimeoutError:
@@ -118,6 +120,8 @@ class Client:
         # The server sends one in a while; only what is more than that is a wait.
         diary.note("event", value, Status.OK, start_us=self._heard_us, own_us=EVENT_MS * 1000)
         self._last, self._heard_us = event.id, diary.last_us
+        sent_us = int(event.data) if event.data.isascii() and event.data.isdigit() else 0
+        self._alive_us = min(max(sent_us, self._alive_us), diary.last_us)
 
     def _broke(self, stream: _Stream, sent: bool, *, silent: bool) -> None:
         if not stream.began:
@@ -125,4 +129,4 @@ class Client:
         elif silent:
             self._diary.note("event", None, Status.UNKNOWN, start_us=self._heard_us)
         else:
-            self._diary.note("end", CUT, Status.UNKNOWN)
+            self._diary.note("end", CUT, Status.UNKNOWN, sent_us=self._alive_us)

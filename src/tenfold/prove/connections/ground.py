@@ -49,17 +49,27 @@ class Diary:
         self.opened_us = 0
 
     def note(
-        self, function: str, value: object, status: Status, *, start_us: int = 0, http: int = 0, own_us: int = 0
+        self,
+        function: str,
+        value: object,
+        status: Status,
+        *,
+        start_us: int = 0,
+        sent_us: int = 0,
+        http: int = 0,
+        own_us: int = 0,
     ) -> None:
-        """One operation that ends now; it was sent when something was last heard, and due then or at `start_us`."""
+        """One operation that ends now; it was sent when something was last heard or at `sent_us`, and due then or at
+        `start_us`."""
         now = self._ground.now_us()
+        sent = sent_us or self.last_us
         operation = Operation(
             process=self._process,
             function=function,
             key=self.key,
             value=value,
-            start_us=start_us or self.last_us,
-            sent_us=self.last_us,
+            start_us=start_us or sent,
+            sent_us=sent,
             end_us=now,
             status=status,
             http=http,

@@ -106,11 +106,13 @@ class Client:
         self._diary = Diary(ground, NAME, f"{ground.run}-{NAME}-{number}")
         self._number = 1
         self._due_us = 0
+        self._alive_us = 0
+        """When the last message that came back was sent. A busy client may hear its echo after the server has died."""
 
     async def live(self) -> None:
         """Talks until it is over."""
         while not self._ground.over.is_set():
-            self._diary.last_us = max(self._diary.last_us, self._ground.now_us())
+            self._diary.last_us = self._alive_us = max(self._diary.last_us, self._ground.now_us())
             socket, heard = await connect(self._ground)
             status = Status.OK if socket is not None else status_of(heard)
             refused = socket is None and status is Status.OK  # a 200 is no WebSocket
@@ -135,7 +137,7 @@ class Client:
                     return
             socket.send(CLOSE, GOING_AWAY.to_bytes(2, "big"))
         except CutError:
-            diary.note("end", CUT, Status.UNKNOWN)
+            diary.note("end", CUT, Status.UNKNOWN, sent_us=self._alive_us)
         except TimeoutError:
             diary.note("echo", [self._text(), None], Status.UNKNOWN, start_us=self._due_us)
             self._number, self._due_us = self._number + 1, 0
@@ -143,7 +145,7 @@ class Client:
     async def _say(self, socket: WebSocket) -> Frame | None:
         """Sends the message whose turn it is and waits for its echo; the close frame, if one comes instead."""
         diary = self._diary
-        diary.last_us = self._ground.now_us()
+        diary.last_us = said_us = self._ground.now_us()
         self._due_us = self._due_us or diary.last_us
         socket.send(TEXT, self._text().encode())
         async with asyncio.timeout(ANSWER_S):
@@ -151,7 +153,7 @@ class Client:
         if frame.opcode == CLOSE:
             return frame
         diary.note("echo", [self._text(), frame.payload.decode("utf-8", "replace")], Status.OK, start_us=self._due_us)
-        self._number, self._due_us = self._number + 1, 0
+        self._number, self._due_us, self._alive_us = self._number + 1, 0, said_us
         return None
 
     def _text(self) -> str:

@@ -150,7 +150,7 @@ class Probe:
         if scope["type"] == "websocket":
             await echo(receive, send, self._may_ask(scope) and scope["path"] == f"{PREFIX}socket", self._about_us())
         elif scope["path"] == f"{PREFIX}events" and scope["method"] == "GET" and self._may_ask(scope):
-            await stream(scope, receive, send, self._about_us())
+            await stream(scope, receive, send, self._about_us(), self._tf.clock.monotonic)
         else:
             response = await self._answer(scope, receive)
             await send({"type": "http.response.start", "status": response.status, "headers": response.headers})

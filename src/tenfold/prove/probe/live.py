@@ -20,16 +20,16 @@ Send = Callable[[Any], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 
-async def stream(scope: Any, receive: Receive, send: Send, headers: Headers) -> None:
+async def stream(scope: Any, receive: Receive, send: Send, headers: Headers, monotonic: Callable[[], float]) -> None:
     """Answers with numbered events, one every `EVENT_MS`, from the one after `Last-Event-ID`, until the client or the
-    server leaves."""
+    server leaves. Each says when it was sent, in microseconds of the machine's monotonic clock."""
     number = _last(scope) + 1
     kind = (b"content-type", b"text/event-stream")
     await send({"type": "http.response.start", "status": 200, "headers": [kind, *headers]})
     left = asyncio.ensure_future(_until_it_leaves(receive))
     try:
         while not left.done():
-            text = f"id: {number}\ndata: {number}\n\n".encode()
+            text = f"id: {number}\ndata: {round(monotonic() * 1_000_000)}\n\n".encode()
             await send({"type": "http.response.body", "body": text, "more_body": True})
             number += 1
             await asyncio.wait((left,), timeout=EVENT_MS / 1000)
