@@ -56,7 +56,7 @@ def cost_of(window: Window) -> Cost:
 
 def open_at_the_end_of(window: Window, operation: Operation, slack_us: int = SLACK_US) -> bool:
     """Whether an operation was open when the victim of a kill died (between the blow and the slack after its end)."""
-    return operation.sent_us <= died_us(window) + slack_us and operation.end_us >= window.start_us
+    return operation.since_us <= died_us(window) + slack_us and operation.end_us >= window.start_us
 
 
 def died_us(window: Window) -> int:
@@ -79,7 +79,7 @@ def excused(operation: Operation, window: Window, slack_us: int = SLACK_US) -> b
         return open_at_the_end_of(window, operation, slack_us) and not (
             cost is Cost.UNREPEATABLE and repeatable(operation)
         )
-    overlaps = operation.sent_us <= window.end_us and operation.end_us >= window.start_us
+    overlaps = operation.since_us <= window.end_us and operation.end_us >= window.start_us
     if cost is Cost.CONNECTIONS:
         # The other balancer takes every new connection, so only what hung on this one can have suffered.
         return 0 < operation.opened_us <= window.start_us + slack_us and overlaps

@@ -66,6 +66,14 @@ class Operation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_f
     """When the connection that it went over was opened; 0 where that is not known."""
     own_us: int = 0
     """How long it takes by intent: a body that is sent slowly, a handler that was asked to wait."""
+    alive_us: int = 0
+    """When the server of a connection that was cut last spoke. A busy client hears that later, even after its death;
+    0 where that is not known."""
+
+    @property
+    def since_us(self) -> int:
+        """From when on a death may have ended it."""
+        return self.alive_us or self.sent_us
 
     @property
     def latency_us(self) -> int:

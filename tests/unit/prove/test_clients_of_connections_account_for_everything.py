@@ -14,6 +14,7 @@ from tinyprobe import AGO_US, TinyProbe
 
 from tenfold.core.clock import SYSTEM_CLOCK
 from tenfold.core.randomness import SeededRandomness
+from tenfold.prove.checkers import clients
 from tenfold.prove.client import Target
 from tenfold.prove.connections import COUNTING, KINDS, NAMES, STREAMS, Ground, Visitors, websocket
 from tenfold.prove.connections import http as module
@@ -165,17 +166,18 @@ def test_an_answer_that_was_cut_had_begun() -> None:
 
 def test_of_a_connection_that_was_cut_counts_when_the_server_last_spoke_and_not_when_it_was_heard() -> None:
     operations, _ = visited("reset")
+    assert clients.check(operations).anomalies == {}, "a client does one thing after the other"
     cut = [each for each in operations if each.function == "end" and each.status is Status.UNKNOWN]
     assert {each.workload for each in cut} == {"events", "websocket"}
     for each in cut:
         before = [one for one in operations if one.key == each.key and one.end_us <= each.end_us and one is not each]
         heard = max(before, key=lambda one: one.end_us)
         assert heard.status is Status.OK
-        assert each.sent_us < heard.end_us
+        assert each.since_us < heard.end_us <= each.sent_us
         if each.workload == "websocket":
-            assert each.sent_us == heard.sent_us
+            assert each.since_us == heard.sent_us
         else:
-            assert each.opened_us <= each.sent_us <= max(heard.end_us - AGO_US, each.opened_us)
+            assert each.opened_us <= each.since_us <= max(heard.end_us - AGO_US, each.opened_us)
 
 
 def test_where_nothing_listens_everything_is_refused_and_recorded() -> None:

@@ -129,4 +129,4 @@ class Client:
         elif silent:
             self._diary.note("event", None, Status.UNKNOWN, start_us=self._heard_us)
         else:
-            self._diary.note("end", CUT, Status.UNKNOWN, sent_us=self._alive_us)
+            self._diary.note("end", CUT, Status.UNKNOWN, alive_us=self._alive_us)

@@ -55,21 +55,19 @@ class Diary:
         status: Status,
         *,
         start_us: int = 0,
-        sent_us: int = 0,
+        alive_us: int = 0,
         http: int = 0,
         own_us: int = 0,
     ) -> None:
-        """One operation that ends now; it was sent when something was last heard or at `sent_us`, and due then or at
-        `start_us`."""
+        """One operation that ends now; it was sent when something was last heard, and due then or at `start_us`."""
         now = self._ground.now_us()
-        sent = sent_us or self.last_us
         operation = Operation(
             process=self._process,
             function=function,
             key=self.key,
             value=value,
-            start_us=start_us or sent,
-            sent_us=sent,
+            start_us=start_us or self.last_us,
+            sent_us=self.last_us,
             end_us=now,
             status=status,
             http=http,
@@ -78,6 +76,7 @@ class Diary:
             begun=function != "connect",
             opened_us=self.opened_us,
             own_us=own_us,
+            alive_us=alive_us,
         )
         self.last_us = now
         if status is Status.UNKNOWN:

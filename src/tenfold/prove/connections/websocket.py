@@ -137,7 +137,7 @@ class Client:
                     return
             socket.send(CLOSE, GOING_AWAY.to_bytes(2, "big"))
         except CutError:
-            diary.note("end", CUT, Status.UNKNOWN, sent_us=self._alive_us)
+            diary.note("end", CUT, Status.UNKNOWN, alive_us=self._alive_us)
         except TimeoutError:
             diary.note("echo", [self._text(), None], Status.UNKNOWN, start_us=self._due_us)
             self._number, self._due_us = self._number + 1, 0
