@@ -76,9 +76,9 @@ def _is_trial(operation: Operation, kill: Window, slack_us: int) -> bool:
     role = role_of(kill)
     if role == "web":
         return open_at_the_end_of(kill, operation, slack_us) and repeatable(operation)
-    if operation.sent_us > kill.end_us or operation.end_us < kill.start_us:
+    if operation.since_us > kill.end_us or operation.end_us < kill.start_us:
         return False
-    return role == "balancer" or operation.sent_us > died_us(kill) + slack_us
+    return role == "balancer" or operation.since_us > died_us(kill) + slack_us
 
 
 def _was_run_again(operation: Operation, kill: Window) -> bool:
