@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 import msgspec
 import pytest
+from keeping import until
 from pg_server import PgServer, needs_postgres, pg_server, run
 
 from tenfold.control import servers
@@ -39,7 +40,10 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PgServer]:
             made.home.data / "pg_hba.conf",
             "local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n",
         )
+        read = "SELECT pg_conf_load_time()"
+        before = made.sql(made.admin, read)
         made.sql(made.admin, "SELECT pg_reload_conf()")
+        until(lambda: made.sql(made.admin, read) > before, "the server has read who may log in")
         yield made
 
 
