@@ -99,7 +99,7 @@ def test_what_is_under_way_on_a_server_that_leaves_is_finished_first(tmp_path: P
 
         def slow() -> None:
             connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=20)
-            connection.request("GET", "/slow/1.5")
+            connection.request("GET", "/slow/3")
             begun.set()
             answer = connection.getresponse()
             answers.append((answer.status, json.loads(answer.read())["name"]))
@@ -110,9 +110,8 @@ def test_what_is_under_way_on_a_server_that_leaves_is_finished_first(tmp_path: P
             client.start()
         assert begun.wait(5)
         time.sleep(0.4)
-        before = time.monotonic()
         door.follow(with_nodes(current, webs[0].node))
-        assert time.monotonic() - before < 1, "it does not wait for old requests"
+        assert answers == [], "it does not wait for old requests"
         assert (WEB, "web-2") in servers(door)
         bring(door, with_nodes(current, webs[0].node))
         for client in clients:

@@ -8,7 +8,7 @@ what the path says:
 - /slow/SECONDS, /status/CODE, /text (compressible), /drip (pieces of text/plain every 0.1 s)
 - /die: ends without a word; /die-once/ID: ends when it is the first to see ID (LOG's folder remembers), else /echo
 - /events: server-sent events, one every 0.1 s; /ws: a WebSocket that echoes bytes back as they are, after a 101
-- /silent-then-events: the head of an event stream, its first event after 1.5 s
+- /silent-then-events: the head of an event stream, its first event after 3 s
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ async def pieces(kind: str, writer: asyncio.StreamWriter) -> None:
     mime = "text/plain" if kind == "drip" else "text/event-stream"
     writer.write(f"HTTP/1.1 200 OK\r\ncontent-type: {mime}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
     await writer.drain()
-    await asyncio.sleep(1.5 if kind == "silent-then-events" else 0)
+    await asyncio.sleep(3 if kind == "silent-then-events" else 0)
     for number in range(10):
         data = f"data: {number}\n\n".encode()
         writer.write(b"%x\r\n%b\r\n" % (len(data), data))

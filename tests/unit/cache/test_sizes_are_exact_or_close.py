@@ -74,7 +74,7 @@ def test_the_work_is_bounded_for_deep_wide_and_circular_values() -> None:
     wide: Any = [[[[[0] * SAMPLE_MAX] * SAMPLE_MAX] * SAMPLE_MAX] * SAMPLE_MAX]
     circular: list[Any] = []
     circular.append(circular)
-    began = time.perf_counter()
+    began = time.process_time()
     assert size_of(wide) > 0
     assert size_of(circular) > 0
-    assert time.perf_counter() - began < 0.5, f"more than {NODES_MAX} values were looked into"
+    assert time.process_time() - began < 0.5, f"more than {NODES_MAX} values were looked into"

@@ -147,7 +147,7 @@ def test_clients_are_bounded_and_what_found_none_is_counted(monkeypatch) -> None
 
     async def stall(server: Server) -> None:
         server.stall.clear()
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.5)
         server.stall.set()
 
     found, reached, _ = run(Plain(), 100, 0.3, stall)
