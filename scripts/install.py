@@ -1,9 +1,11 @@
 """Makes `.venv` at the root and installs Tenfold into it; `make` calls it before everything else.
 
+    python3 scripts/install.py [services | dev]     what runs the services, or what tests and checks them too
+
 Standard library only, and written so that an old interpreter can still read it: it is the file that says which one is
 needed. The stamp `.venv/installed` is written last and holds what was installed (this folder, the interpreter, the
-contents of pyproject.toml). So an install that was interrupted, a folder that was moved and a changed pyproject.toml
-are all noticed, and repaired by the next call. A lock lets two calls at once take turns.
+contents of pyproject.toml, which of the two). So an install that was interrupted, a folder that was moved and a changed
+pyproject.toml are all noticed, and repaired by the next call. A lock lets two calls at once take turns.
 """
 
 import fcntl
@@ -21,7 +23,7 @@ APT_LINE = "apt-get install python3 python3-venv make"
 TAIL_LINES = 25
 
 
-def main():
+def main(extra="services"):
     """Brings `.venv` up to date; exit 0 when it is, 1 with the reason when it cannot be."""
     problem = unfit()
     if problem:
@@ -30,9 +32,11 @@ def main():
         )
     with open(LOCK, "w") as lock:
         wait_for(lock)
-        if installed() == wanted():
+        if installed().endswith("\ndev"):
+            extra = "dev"
+        if installed() == wanted(extra):
             return 0
-        return install()
+        return install(extra)
 
 
 def unfit():
@@ -57,11 +61,11 @@ def wait_for(lock):
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def wanted():
+def wanted(extra):
     """What the stamp must say."""
     with open(os.path.join(ROOT, "pyproject.toml"), "rb") as source:
         digest = hashlib.sha256(source.read()).hexdigest()
-    return "\n".join([ROOT, os.path.realpath(sys.executable), digest])
+    return "\n".join([ROOT, os.path.realpath(sys.executable), digest, extra])
 
 
 def installed():
@@ -75,10 +79,11 @@ def installed():
         return ""
 
 
-def install():
-    """Makes the environment anew, or only updates it when nothing but pyproject.toml changed."""
-    target, before = wanted(), installed()
+def install(extra):
+    """Makes the environment anew, updates it when nothing but pyproject.toml changed, or adds what is missing of it."""
+    target, before = wanted(extra), installed()
     fresh = before.split("\n")[:2] != target.split("\n")[:2]
+    more = before.split("\n")[:3] == target.split("\n")[:3]
     if os.path.exists(STAMP):
         os.unlink(STAMP)
     if fresh:
@@ -90,9 +95,12 @@ def install():
             return fail(
                 made.stdout + made.stderr + "\n.venv could not be made. On Debian or Ubuntu:\n\n    " + APT_LINE
             )
-    say("Installing Tenfold and what it needs (about a minute, log in .venv/install.log)")
+    what = "what tests and checks need" if more else "Tenfold and what it needs"
+    say("Installing " + what + " (up to a minute, log in .venv/install.log)")
+    # Tenfold may be running: then it stays where it is, and only what comes with the extra is added.
+    names = needs(extra) if more else ["--editable", ".[" + extra + "]"]
     # What is imported is compiled then; all the rest (a fifth of the work) never needs to be.
-    if pip("install", "--no-input", "--no-compile", "--editable", ".[dev]") != 0:
+    if pip("install", "--no-input", "--no-compile", *names) != 0:
         return fail(tail(LOG) + "\nThe install failed (see above); run the same command again to go on.")
     if sys.dont_write_bytecode:
         compile_all()
@@ -101,6 +109,15 @@ def install():
     os.replace(STAMP + ".new", STAMP)
     say("Installed.")
     return 0
+
+
+def needs(extra):
+    """What an extra of ours names besides our own extras."""
+    import tomllib  # noqa: PLC0415 - an old interpreter does not have it
+
+    with open(os.path.join(ROOT, "pyproject.toml"), "rb") as source:
+        named = tomllib.load(source)["project"]["optional-dependencies"][extra]
+    return [name for name in named if not name.startswith("tenfold[")]
 
 
 def compile_all():
@@ -152,6 +169,6 @@ def fail(text):
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(main(*sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(fail("\nInterrupted; run the same command again to go on."))

@@ -184,6 +184,45 @@ def test_an_interpreter_without_venv_is_refused_with_the_apt_line(
     assert APT_LINE in said
 
 
+@pytest.fixture
+def installs(installer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """What pip is asked for, in a folder of its own that has an environment with nothing in it."""
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(installer, "pip", lambda *words: asked.append(words[3:]) or 0)
+    monkeypatch.setattr(installer, "compile_all", lambda: None)
+    monkeypatch.setattr(installer, "ROOT", str(tmp_path))
+    monkeypatch.setattr(installer, "VENV", str(tmp_path / ".venv"))
+    monkeypatch.setattr(installer, "STAMP", str(tmp_path / ".venv" / "installed"))
+    monkeypatch.setattr(installer, "LOCK", str(tmp_path / ".venv.lock"))
+    shutil.copy2(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / ".venv" / "installed").write_text(installer.wanted("services"))
+    return asked
+
+
+def test_what_tests_need_is_added_beside_a_tenfold_that_may_run(
+    installer: ModuleType, installs: list[tuple[str, ...]]
+) -> None:
+    assert installer.main("services") == 0
+    assert installs == [], "it is there"
+    assert installer.main("dev") == 0
+    (added,) = installs
+    assert {"pytest", "mypy", "ruff"} <= {re.split(r"\W", word)[0] for word in added}
+    assert not any("tenfold" in word or word.startswith("-") for word in added), "itself it leaves alone"
+    assert (installer.main("dev"), installer.main("services"), len(installs)) == (0, 0, 1)
+
+
+def test_a_changed_pyproject_brings_all_that_was_there_up_to_date(
+    installer: ModuleType, installs: list[tuple[str, ...]], tmp_path: Path
+) -> None:
+    assert installer.main("dev") == 0
+    with (tmp_path / "pyproject.toml").open("a") as project:
+        project.write("\n# changed\n")
+    assert installer.main("services") == 0
+    assert installs[1:] == [("--editable", ".[dev]")]
+
+
 def test_ci_run_fails_when_a_part_fails_and_works_from_any_folder(tmp_path: Path) -> None:
     ways = [("true", "true", "true", 0), ("false", "true", "true", 1), ("true", "false", "true", 1)]
     for check, docs, test, code in [*ways, ("true", "true", "false", 1)]:

@@ -90,7 +90,7 @@ def stamp(copy: Path) -> str:
     assert spec.loader is not None
     installer = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(installer)
-    return str(installer.wanted())
+    return str(installer.wanted("dev"))
 
 
 def run(block: str, copy: Path) -> str:
