@@ -100,6 +100,22 @@ def test_a_client_never_reads_behind_its_own_cookie_in_another_process(kit: Kit,
     run(kit, tmp_path, test)
 
 
+def test_a_client_that_saw_another_ones_change_never_reads_behind_it(kit: Kit, tmp_path: Path) -> None:
+    async def test(here: Process, there: Process) -> None:
+        browser = Browser(here)
+        await browser.do(put("n", 0))
+        watcher = browser.copy()  # a client of its own: its cookies know nothing of what the browser changes
+        there.tf.database.listen("tf:session", lambda texts: None)  # it hears nothing of what others change
+        for number in range(1, 30):
+            assert await watcher.at(there).see() == {"n": number - 1}
+            await browser.do(put("n", number))
+            assert await watcher.see() == {"n": number}
+            assert (await watcher.do()).cookies == [], "once is enough"
+            assert await watcher.at(there).see() == {"n": number}
+
+    run(kit, tmp_path, test)
+
+
 def test_other_processes_read_a_change_within_milliseconds(kit: Kit, tmp_path: Path) -> None:
     async def test(here: Process, there: Process) -> None:
         browser = Browser(here)

@@ -240,7 +240,7 @@ class Sessions:
                 if request.state is not None and _BLOCK in request.state:
                     begun: Visit = request.state[_BLOCK]  # by another task of this request, meanwhile
                     return begun
-            visit.id = claim.id
+            visit.id, visit.known_version = claim
         visit.session = Session(record, partial(self._save, visit), frozen=frozen)
         request.keep(_BLOCK, visit)
         request.before_answer(partial(self._answer, visit))

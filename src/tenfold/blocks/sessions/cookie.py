@@ -4,9 +4,9 @@
 
 Sixteen random bytes are the session's id; nothing in the cookie says anything about the session. It is sent when there
 is a new id, and only then: the response of a change that arrives late cannot take the place of a newer id. The version
-after a change is in a second cookie, which names its session by some bytes of the hash of the id. The signature keeps
-made-up ids away from the database and makes the version trustworthy. 144 bits of an HMAC are far more than an online
-forger can try (NIST SP 800-107r1, section 5.3.3, asks for 64 or more).
+after a change, or of what was read when that is newer, is in a second cookie, which names its session by some bytes of
+the hash of the id. The signature keeps made-up ids away from the database and makes the version trustworthy. 144 bits
+of an HMAC are far more than an online forger can try (NIST SP 800-107r1, section 5.3.3, asks for 64 or more).
 """
 
 from __future__ import annotations

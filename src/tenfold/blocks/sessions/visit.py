@@ -8,7 +8,8 @@ from typing import Any
 
 from tenfold.blocks.database.scope import Headers, RequestScope, enter_scope, leave_scope
 from tenfold.blocks.sessions import cookie
-from tenfold.blocks.sessions.policy import Rules
+from tenfold.blocks.sessions.memory import Record
+from tenfold.blocks.sessions.policy import Rules, behind
 from tenfold.blocks.sessions.session import Session
 from tenfold.blocks.sessions.store import Plan
 from tenfold.core.errors import ContractError
@@ -23,7 +24,10 @@ CSRF_AGE_S = 86_400 * 30
 class Visit:
     """One request's session with its cookie."""
 
-    __slots__ = ("_due", "_gone", "_is_new", "_number", "_number_due", "id", "name", "request", "secure", "session")
+    __slots__ = (
+        "_due", "_gone", "_is_new", "_number", "_number_due", "id", "known_version", "name", "request", "secure",
+        "session",
+    )  # fmt: skip
 
     session: Session
 
@@ -33,6 +37,8 @@ class Visit:
         self.secure = self.name is not name
         self.id = b""
         """The id that the cookie carries; empty without a valid cookie."""
+        self.known_version = 0
+        """The version of the session that its cookies say its client has seen."""
         self._due = self._gone = self._is_new = self._number_due = False
         self._number: bytes | None = None
 
@@ -112,7 +118,7 @@ class Visit:
         """The headers to add to the response; none when nothing changed."""
         headers: Headers = []
         base = self.session.base
-        if self._due and base is not None:
+        if base is not None and (self._due or self._shows_newer(base)):
             age_s = int(rules.lifetime_s - (now_us - base.created_us) / 1e6)
             name, text = self.name + cookie.AT, cookie.write_version(ring, base.id, base.version)
             if self._is_new:
@@ -124,6 +130,11 @@ class Visit:
             text = cookie.seal(ring, cookie.ANONYMOUS, self._number)
             headers.append(cookie.header(self.name + CSRF, text, max_age_s=CSRF_AGE_S, secure=self.secure))
         return headers
+
+    def _shows_newer(self, base: Record) -> bool:
+        """Whether the response may show more than the client had seen before: then it must not see less afterwards."""
+        newer = bool(self.id) and not self.session.frozen and behind(self.known_version, base.version)
+        return newer and cookie.hash_of(self.id) == base.id
 
 
 @contextlib.asynccontextmanager

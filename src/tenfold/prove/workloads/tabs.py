@@ -16,12 +16,15 @@ WRITES = 0.5
 USES = 400
 """Requests to one session, so that checking it stays cheap."""
 
-COOKIE = "_session"
-"""How its name ends; a service may have chosen what comes before."""
+COOKIES = ("_session", "_session_at")
+"""How their names end, of the id and of the version that the client has seen; a service may have chosen what comes
+before."""
+
+Jar = dict[str, str]
 
 
 class TabsWorkload:
-    """Increments a number in a session, reads it, and writes keys of its own beside it; a client is a tab."""
+    """Increments a number in a session and reads it; a client is a tab, which keeps its cookies as a browser does."""
 
     name = "tabs"
     promises = ("P1", "P8")
@@ -29,8 +32,8 @@ class TabsWorkload:
     def __init__(self, run: str) -> None:
         self._run = run
         self._values = Values()
-        self._begun: dict[str, str] = {}
-        self._tabs: dict[tuple[int, str], str] = {}
+        self._begun: dict[str, Jar] = {}
+        self._tabs: dict[tuple[int, str], Jar] = {}
         self._current = ""
         self._used = 0
 
@@ -47,7 +50,7 @@ class TabsWorkload:
             if chance(randomness, WRITES)
             else read(probe_path("session", key), "read", key)
         )
-        return _with_cookie(made, self._tabs.get((process, key), self._begun[key]), process)
+        return _with_cookies(made, self._tabs.get((process, key), self._begun[key]), process)
 
     def _earlier(self, randomness: Randomness) -> str:
         known = list(self._begun)[-5:]
@@ -55,19 +58,22 @@ class TabsWorkload:
 
     def observed(self, request: Request, answer: Answer | None, status: Status) -> Any:
         """The number that the session has then; cookies are kept as a browser would keep them."""
-        cookie = cookie_in(answer)
-        if cookie and request.key not in self._begun:
-            self._begun[request.key] = cookie
+        cookies = cookies_in(answer)
+        if cookies and request.key not in self._begun:
+            self._begun[request.key] = cookies
             self._current = request.key
-        elif cookie:
-            self._tabs[(int(request.headers.get("tf-tab", "0")), request.key)] = cookie
+        elif cookies:
+            tab = (int(request.headers.get("tf-tab", "0")), request.key)
+            jar = self._tabs.pop(tab, self._begun[request.key])  # so that the newest is the last one
+            self._tabs[tab] = {**jar, **cookies}
         return field(answer, status, "count")
 
     def final(self) -> list[Request]:
-        """Every session."""
+        """Every session, as the tab that changed it last knows it."""
+        newest = {key: jar for (_, key), jar in self._tabs.items()}
         return [
-            _with_cookie(read(probe_path("session", key), "total", key), cookie, 0)
-            for key, cookie in self._begun.items()
+            _with_cookies(read(probe_path("session", key), "total", key), newest.get(key, jar), 0)
+            for key, jar in self._begun.items()
         ]
 
     def check(self, recording: Recording) -> list[Verdict]:
@@ -81,16 +87,18 @@ class TabsWorkload:
         ]
 
 
-def cookie_in(answer: Answer | None) -> str:
-    """The session's cookie that an answer sets; empty without one."""
+def cookies_in(answer: Answer | None) -> Jar:
+    """The session's cookies that an answer sets, by name."""
+    found = {}
     for line in (answer.headers.get("set-cookie", "") if answer is not None else "").split("\n"):
         name, _, value = line.partition(";")[0].strip().partition("=")
-        if name.endswith(COOKIE):
-            return f"{name}={value}"
-    return ""
+        if name.endswith(COOKIES):
+            found[name] = value
+    return found
 
 
-def _with_cookie(request: Request, cookie: str, process: int) -> Request:
+def _with_cookies(request: Request, jar: Jar, process: int) -> Request:
+    cookie = "; ".join(f"{name}={value}" for name, value in jar.items())
     headers = {**request.headers, "cookie": cookie, "tf-tab": str(process)}
     return Request(
         request.method, request.path, request.function, request.key, request.value, headers, request.body, request.keyed
