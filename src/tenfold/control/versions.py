@@ -98,7 +98,7 @@ class Versions:
                     name, content.digest, self._clock.wall_us(), str(found.path), found.kind, content.files,
                     content.size,
                 )  # fmt: skip
-                # Each process that runs it would do so else, where Python keeps nothing that it compiles.
+                # Each process that runs it would do so otherwise, where Python keeps nothing that it compiles.
                 compileall.compile_dir(draft, ddir=str(self.folder / name), quiet=2)
                 atomic_write(draft / MANIFEST, msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n")
                 with storage_errors("keep the version in", self.folder):
