@@ -196,8 +196,11 @@ def test_none_tries_for_ever(lab: Lab) -> None:
     run(work())
 
 
-def test_an_event_that_ends_its_process_each_time_is_parked(lab: Lab) -> None:
+def test_an_event_that_ends_its_process_each_time_is_parked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each process claims it, dies in the handler, and the next one finds the lease over."""
+    monkeypatch.setattr("tenfold.blocks.events.policy.LEASE_S", 0.6)
+    for module in ("tenfold.blocks.events", "tenfold.blocks.events.runner"):
+        monkeypatch.setattr(f"{module}.BEAT_S", 0.2)
 
     async def work() -> None:
         await published(lab, ["deadly", "a"])
