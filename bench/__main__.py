@@ -7,7 +7,7 @@ import sys
 
 ALL = (
     "database", "postgres", "copy", "moves", "door", "balancing", "cache", "events", "limits", "sessions", "kv",
-    "files", "tasks", "metrics", "dashboard", "page", "start", "http", "checkers",
+    "files", "tasks", "metrics", "visits", "dashboard", "page", "start", "http", "checkers",
 )  # fmt: skip
 
 
