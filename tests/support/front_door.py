@@ -11,11 +11,12 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from keeping import House, until
@@ -176,6 +177,16 @@ def front_door(root: Path, spec: str = "") -> Iterator[Door]:
         made.end()
 
 
+class Failure(NamedTuple):
+    """A request that failed. Whoever rests on a connection notices that it broke only with the next request."""
+
+    what: str
+    opened: float
+    """Monotonic: when the connection was opened that it went over."""
+    begun: float
+    """Monotonic: when it was sent, or would have been."""
+
+
 class Load:
     """Clients of several kinds at once; every request that has no full answer of 200 is a failure, none is repeated."""
 
@@ -192,7 +203,7 @@ class Load:
         self._tls = tls
         self.answers: Counter[str] = Counter()
         self.by: Counter[str] = Counter()
-        self.failures: list[str] = []
+        self.failures: list[Failure] = []
         self._port = port
         self._kinds = {"fresh": fresh, "keep-alive": keep_alive, "idle": idle, "slow": slow}
         self._stop = threading.Event()
@@ -228,14 +239,16 @@ class Load:
 
     async def _client(self, kind: str, place: int) -> None:
         conn: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        pause = 0.05
+        pause, opened = 0.05, 0.0
         while not self._stop.is_set():
+            begun = time.monotonic()
             try:
                 if conn is None:
+                    opened = begun
                     conn = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._tls)
                 again = await asyncio.wait_for(self._one(conn, kind), 15)
             except (OSError, asyncio.IncompleteReadError, ValueError, TimeoutError) as error:
-                self.failures.append(f"{kind}: {error!r}")
+                self.failures.append(Failure(f"{kind}: {error!r}", opened, begun))
                 again = False
             if not again and conn is not None:
                 conn[1].transport.abort()
