@@ -412,12 +412,17 @@ def test_logs_show_what_the_processes_wrote(small: Deployed) -> None:
 def test_logs_follow_until_ctrl_c(small: Deployed) -> None:
     address = small.up()["address"]
     follow = small.start("logs", "web-1", "-f", "-n", "0")
-    time.sleep(0.5)
-    get(address, "/followed")
-    line = follow.stdout.readline()
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.append(follow.stdout.readline()))
+    reader.start()
+    deadline = time.monotonic() + 30
+    while reader.is_alive() and time.monotonic() < deadline:  # it follows from when it has started
+        get(address, "/followed")
+        reader.join(0.2)
     follow.send_signal(signal.SIGINT)
     _out, err = follow.communicate(timeout=20)
-    assert "/followed" in line
+    reader.join()
+    assert "/followed" in lines[0]
     assert follow.returncode == 130
     assert "Traceback" not in err
 
