@@ -40,7 +40,7 @@ def test_servers_that_are_away_for_a_second_and_a_half_are_waited_for(tmp_path: 
             web.start()
         answers = [one.result() for one in asked]
     assert {status for status, _, _ in answers} == {200}
-    assert max(seconds for _, seconds, _ in answers) < 4
+    assert max(seconds for _, seconds, _ in answers) < 8
 
 
 def test_a_server_that_says_it_is_not_ready_is_asked_when_there_is_no_better_one(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_server_that_says_it_is_not_ready_is_asked_when_there_is_no_better_one
             door.check_says(web, "DOWN")
         status, seconds, _ = ask(door, "/echo", "POST")
         assert status == 200
-        assert seconds < 1
+        assert seconds < 3
         webs[1].mark("unready", False)
         door.check_says(webs[1], "UP")
         names = {json.loads(ask(door, "/echo")[2])["name"] for _ in range(6)}
