@@ -77,7 +77,7 @@ def test_an_opening_that_fails_leaves_nothing_open(kit: Kit, tmp_path: Path) -> 
 
 def test_writes_wait_for_their_turn_then_fail_and_the_queue_is_bounded(kit: Kit, tmp_path: Path) -> None:
     async def work() -> None:
-        async with opened(kit, tmp_path, database, hold_s=0.3, queue=3):
+        async with opened(kit, tmp_path, database, hold_s=1.0, queue=3):
             with kit.locked():
                 calls = [asyncio.create_task(open_account(f"u{at}")) for at in range(5)]
                 results = await asyncio.gather(*calls, return_exceptions=True)

@@ -124,7 +124,7 @@ SUM_ENTRIES = select(func.sum(entries.c.amount)).where(entries.c.owner == bindpa
 
 def test_snapshots_are_few_and_waiting_for_one_ends(kit: Kit, tmp_path: Path) -> None:
     async def work() -> None:
-        async with opened(kit, tmp_path, database, hold_s=0.2), contextlib.AsyncExitStack() as held:
+        async with opened(kit, tmp_path, database, hold_s=1.0), contextlib.AsyncExitStack() as held:
             for _ in range(8):
                 await held.enter_async_context(database.read("anna", snapshot=True))
             with pytest.raises(Unavailable, match=r"TF-HELD-TOO-LONG: All 8 snapshot connections are in use"):

@@ -291,7 +291,7 @@ def test_what_the_database_did_not_take_is_written_later(kit: Kit, tmp_path: Pat
             with pytest.raises(Unavailable):
                 await one.flush()
             one.sum("revenue").add(1)
-        shop.database.adopt(replace(shop.config, epoch=3))
+        shop.database.adopt(replace(shop.config, epoch=3, hold_s=25.0))
         assert await shop.values("revenue") == [3]
         assert await shop.values("active") == [1]
         assert one.stats().flushes_failed == 2

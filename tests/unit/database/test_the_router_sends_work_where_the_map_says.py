@@ -302,15 +302,15 @@ def test_a_standby_with_another_schema_is_not_prepared(pair: Pair) -> None:
 
 def test_what_is_no_longer_named_is_closed_after_a_while_and_may_come_back_before(pair: Pair) -> None:
     async def work() -> None:
-        async with started(pair.map(1, "sqlite", "postgres", hold_s=0.1)):
+        async with started(pair.map(1, "sqlite", "postgres", hold_s=0.5)):
             await database.prepared(10)
-            database.adopt(pair.map(2, "sqlite", hold_s=0.1))
-            database.adopt(pair.map(3, "postgres", "sqlite", hold_s=0.1))
+            database.adopt(pair.map(2, "sqlite", hold_s=0.5))
+            database.adopt(pair.map(3, "postgres", "sqlite", hold_s=0.5))
             await open_account("ann")
             assert len(pair.made) == 1, "it was still open"
-            database.adopt(pair.map(4, "sqlite", hold_s=0.1))
+            database.adopt(pair.map(4, "sqlite", hold_s=0.5))
             await until(lambda: pair.made[0].stopped)  # type: ignore[attr-defined]
-            database.adopt(pair.map(5, "sqlite", "postgres", hold_s=0.1))
+            database.adopt(pair.map(5, "sqlite", "postgres", hold_s=0.5))
             await database.prepared(10)
             assert len(pair.made) == 2
 
