@@ -149,14 +149,14 @@ def test_a_holder_that_was_paused_while_its_batch_was_cut_can_commit_nothing_of_
 def test_a_long_handler_keeps_its_lease(lab: Lab, monkeypatch: Any) -> None:
     monkeypatch.setattr("tenfold.blocks.events.BEAT_S", 0.02)
     monkeypatch.setattr("tenfold.blocks.events.runner.BEAT_S", 0.02)
-    monkeypatch.setattr("tenfold.blocks.events.policy.LEASE_S", 0.25)
+    monkeypatch.setattr("tenfold.blocks.events.policy.LEASE_S", 0.8)
     long, other = Node(), Node()
     other.listens(name="counter")
 
     async def work() -> None:
         async def takes_long(batch: list[Any]) -> None:
             long.given.append(batch)
-            await asyncio.sleep(0.8)
+            await asyncio.sleep(1.8)
 
         long.events.subscriber("link.made", name="counter")(takes_long)
         async with lab.running(long, other):

@@ -50,7 +50,7 @@ def _listening(path: Path, answer: dict[str, Any] | None) -> Iterator[list[str]]
 def test_a_process_that_is_paused_costs_a_moment_and_is_asked_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "ALIVE_S", 0.05)
+    monkeypatch.setattr(jobs, "ALIVE_S", 0.5)
     with (
         _listening(tmp_path / "web-1.sock", None),
         _listening(tmp_path / "web-3.sock", {"ok": True, "queues": []}) as asked,
@@ -61,6 +61,6 @@ def test_a_process_that_is_paused_costs_a_moment_and_is_asked_nothing(
 
 
 def test_when_all_are_paused_or_gone_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "ALIVE_S", 0.05)
+    monkeypatch.setattr(jobs, "ALIVE_S", 0.5)
     with _listening(tmp_path / "web-1.sock", None), pytest.raises(wire.NoAnswer, match="No process"):
         jobs.ask_jobs(_place(tmp_path, "web-1", "web-2"), "counts", limit_s=600.0)
