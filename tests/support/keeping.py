@@ -109,6 +109,9 @@ class House:
                 os.kill(record.process.pid, signal.SIGKILL)
                 wait_until_gone(record.process.pid, LIMIT_S)
             end_left_programs(record.launch)
+            if record.launch.leaves:  # one that was just being started as its parent was killed shows a moment later
+                time.sleep(0.1)
+                end_left_programs(record.launch)
 
 
 def ask_pid(conn: socket.socket) -> int:
