@@ -84,7 +84,7 @@ def install(extra):
     target, before = wanted(extra), installed()
     fresh = before.split("\n")[:2] != target.split("\n")[:2]
     more = before.split("\n")[:3] == target.split("\n")[:3]
-    if os.path.exists(STAMP):
+    if os.path.exists(STAMP) and not more:  # what is only added to stays what it was, also when that is interrupted
         os.unlink(STAMP)
     if fresh:
         say("Making .venv with " + sys.executable)

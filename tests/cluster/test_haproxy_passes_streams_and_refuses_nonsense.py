@@ -82,7 +82,7 @@ def test_event_streams_come_at_once_and_uncompressed(tmp_path: Path, path: str) 
                 moments.append(time.monotonic())
         connection.close()
     assert len(moments) == 10
-    assert moments[-1] - moments[0] > 0.3, "they were not kept back"
+    assert moments[-1] - moments[0] > 0.7, "they were not kept back"
 
 
 def test_text_that_drips_is_compressed_and_still_drips(tmp_path: Path) -> None:

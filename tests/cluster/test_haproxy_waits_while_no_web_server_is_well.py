@@ -34,13 +34,15 @@ def test_servers_that_are_away_for_a_second_and_a_half_are_waited_for(tmp_path: 
     with street(tmp_path, count) as (door, webs, _), concurrent.futures.ThreadPoolExecutor(16) as pool:
         for web in webs:
             web.kill()
+        began = time.monotonic()
         asked = [pool.submit(ask, door, "/echo", method) for _ in range(16)]
         time.sleep(1.5)
         for web in webs:
             web.start()
+        away_s = time.monotonic() - began
         answers = [one.result() for one in asked]
     assert {status for status, _, _ in answers} == {200}
-    assert max(seconds for _, seconds, _ in answers) < 8
+    assert max(seconds for _, seconds, _ in answers) < away_s + 2.5
 
 
 def test_a_server_that_says_it_is_not_ready_is_asked_when_there_is_no_better_one(tmp_path: Path) -> None:
@@ -52,7 +54,7 @@ def test_a_server_that_says_it_is_not_ready_is_asked_when_there_is_no_better_one
             door.check_says(web, "DOWN")
         status, seconds, _ = ask(door, "/echo", "POST")
         assert status == 200
-        assert seconds < 3
+        assert seconds < 1
         webs[1].mark("unready", False)
         door.check_says(webs[1], "UP")
         names = {json.loads(ask(door, "/echo")[2])["name"] for _ in range(6)}

@@ -213,6 +213,20 @@ def test_what_tests_need_is_added_beside_a_tenfold_that_may_run(
     assert (installer.main("dev"), installer.main("services"), len(installs)) == (0, 0, 1)
 
 
+def test_an_addition_that_fails_leaves_what_runs_as_it_is_and_is_made_by_the_next_call(
+    installer: ModuleType, installs: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(installer, "LOG", str(tmp_path / "install.log"))
+    (tmp_path / "install.log").write_text("no network\n")
+    works = installer.pip
+    monkeypatch.setattr(installer, "pip", lambda *_: 1)
+    assert installer.main("dev") == 1
+    monkeypatch.setattr(installer, "pip", works)
+    assert (installer.main("services"), installs) == (0, []), "that is there"
+    assert installer.main("dev") == 0
+    assert not any(word.startswith("-") for word in installs[0]), "it is added to, and not made anew"
+
+
 def test_a_changed_pyproject_brings_all_that_was_there_up_to_date(
     installer: ModuleType, installs: list[tuple[str, ...]], tmp_path: Path
 ) -> None:

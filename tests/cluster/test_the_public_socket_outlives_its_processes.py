@@ -23,8 +23,8 @@ def running(tmp_path: Path) -> Iterator[House]:
 
 
 def test_a_killed_web_process_is_replaced_within_a_second_and_no_connection_is_refused(running: House) -> None:
+    first = running.ready()
     refused, answered, stop = [], [], threading.Event()
-    took = []
 
     def clients() -> None:
         while not stop.is_set():
@@ -38,19 +38,17 @@ def test_a_killed_web_process_is_replaced_within_a_second_and_no_connection_is_r
     threads = [threading.Thread(target=clients) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for _ in range(3):
-        first = running.ready()
-        until(lambda first=first: first in answered, "the process answers")
-        killed = time.monotonic()
-        os.kill(first, signal.SIGKILL)
-        answered.clear()
-        until(lambda first=first: any(pid != first for pid in answered), "another process answers")
-        took.append(time.monotonic() - killed)
+    until(lambda: first in answered, "the first process answers")
+    killed = time.monotonic()
+    os.kill(first, signal.SIGKILL)
+    second = until(lambda: next((pid for pid in answered if pid != first), None), "another process answers")
+    took = time.monotonic() - killed
     stop.set()
     for thread in threads:
         thread.join()
+    assert second != first
     assert not refused
-    assert min(took) < 1.0, "this machine is shared: once is enough"
+    assert took < 1.0
 
 
 def test_a_connection_made_while_nobody_accepts_is_answered_by_the_next_process(running: House) -> None:

@@ -63,7 +63,7 @@ class Door:
         atomic_write(self.map_file, encode(self.map))
         return self.map
 
-    def publish(self, limit_s: float = 15.0, **changes: Any) -> dict[str, Any]:
+    def publish(self, limit_s: float = 5.0, **changes: Any) -> dict[str, Any]:
         """Writes it and tells everybody; who acknowledged it."""
         epoch = self.write(**changes).epoch
         return self.house.client.ask("publish", timeout_s=limit_s + 5, epoch=epoch, limit_s=limit_s)

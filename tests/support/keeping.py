@@ -21,7 +21,7 @@ from tenfold.hosts.logs import Rotation
 from tenfold.hosts.records import Launch
 
 TINYWEB = Path(__file__).with_name("tinyweb.py")
-LIMIT_S = 40.0
+LIMIT_S = 15.0
 
 T = TypeVar("T")
 

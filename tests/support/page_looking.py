@@ -39,7 +39,7 @@ def prefer(browser: Browser, scheme: str = "light", motion: str = "no-preference
     )
 
 
-def until(browser: Browser, condition: str, *arguments: Any, limit_s: float = 40.0) -> Any:
+def until(browser: Browser, condition: str, *arguments: Any, limit_s: float = 15.0) -> Any:
     """Waits until a JavaScript expression is true, and gives its value."""
     end_s = time.monotonic() + limit_s
     while not (found := browser.script(f"return ({condition})", *arguments)):

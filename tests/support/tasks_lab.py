@@ -96,7 +96,7 @@ async def beside(config: DatabaseConfig, process: Process, *, work: bool = True)
         await process.close()
 
 
-async def until(condition: Callable[[], Any], limit_s: float = 30.0) -> None:
+async def until(condition: Callable[[], Any], limit_s: float = 15.0) -> None:
     """Waits until something is so; the condition may be asynchronous."""
     async with asyncio.timeout(limit_s):
         while True:

@@ -19,7 +19,7 @@ import msgspec
 from tenfold.topology.map import Map, NodeMap, encode, map_of, next_map
 from tenfold.topology.spec import parse_spec
 
-START_LIMIT_S = 40.0
+START_LIMIT_S = 20.0
 SUPPORT = Path(__file__).parent
 
 APP = """

@@ -20,7 +20,7 @@ from tenfold.topology.map import Map, NodeMap, encode, map_of
 from tenfold.topology.spec import parse_spec
 
 SUPPORT = Path(__file__).parent
-LIMIT_S = 40.0
+LIMIT_S = 20.0
 
 
 class WorkerNode:

@@ -86,7 +86,7 @@ class Running:
             await visitor.sign_up(name)
         return visitor
 
-    async def until(self, what: Callable[[], Awaitable[bool]], limit_s: float = 40) -> None:
+    async def until(self, what: Callable[[], Awaitable[bool]], limit_s: float = 15) -> None:
         """Waits for what subscribers and jobs do behind the requests."""
         deadline = time.monotonic() + limit_s
         while not await what():

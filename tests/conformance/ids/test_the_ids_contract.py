@@ -254,7 +254,7 @@ def test_a_paused_process_refuses_until_it_has_renewed(run: Callable[[Body], Non
 
 
 async def eventually(draw: Callable[[], int]) -> int:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(5):
         while True:
             try:
                 return draw()

@@ -104,8 +104,9 @@ def test_an_older_generation_is_closed_when_nobody_uses_it() -> None:
             await used.fetch("SELECT 1", ())
             pool.give(used)
             pool.give(fresh)
-            while not (idle.closed and used.closed):
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(2):
+                while not (idle.closed and used.closed):
+                    await asyncio.sleep(0.01)
             assert not fresh.closed
 
     run(whole())
